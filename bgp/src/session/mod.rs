@@ -1,0 +1,4 @@
+//! The session of one peer.
+
+pub mod config;
+pub mod output;
