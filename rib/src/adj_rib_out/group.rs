@@ -1,0 +1,340 @@
+//! One update group: its journal, what it last said of each item, and its members.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pipit_bgp::wire::update::{Nlri, encode_end_of_rib, encode_withdraw};
+use pipit_bgp::{PeerId, Prefix};
+
+use crate::adj_rib_out::chunk::{Chunk, ChunkSource, Item, cut};
+use crate::adj_rib_out::egress::EgressKey;
+use crate::adj_rib_out::journal::{Journal, Position};
+use crate::export::Announcement;
+use crate::source::SourceId;
+
+/// Names an update group of one family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct GroupId(pub(crate) u16);
+
+/// What an item of the group is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Paths {
+    /// A prefix: its best path is announced.
+    Best,
+    /// A path: each is announced under an identifier of its own (RFC 7911).
+    All,
+}
+
+/// Index of an announcement in its group; [`Self::NONE`]: not announced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AnnouncementId(u16);
+
+impl AnnouncementId {
+    const NONE: AnnouncementId = AnnouncementId(u16::MAX);
+}
+
+/// What a group last said of an item.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    announcement: AnnouncementId,
+    /// Who the route came from: that peer is not told. After a withdrawal, who it had come from.
+    source: SourceId,
+    /// The route has come from several sources since it was first announced, so each of them may know it from
+    /// another and must be told when its own takes over.
+    had_other_source: bool,
+}
+
+const UNSAID: Said =
+    Said { announcement: AnnouncementId::NONE, source: SourceId::LOCAL, had_other_source: false };
+
+/// What a group is to say of an item from now on.
+pub(crate) struct Outgoing {
+    pub(crate) announcement: Announcement,
+    pub(crate) source: SourceId,
+}
+
+/// A member's share of the group.
+#[derive(Debug)]
+struct Member {
+    peer: PeerId,
+    /// The peer's own paths, which it is not told.
+    source: SourceId,
+    position: Position,
+    credit: u8,
+    /// End-of-RIB (or, in a refresh, EoRR) is due once this position is reached; `None`: said.
+    feed_end: Option<Position>,
+    /// The feed answers a ROUTE-REFRESH of a peer that wants it framed (RFC 7313).
+    is_framed: bool,
+}
+
+/// Takes the frames that [`UpdateGroup::poll`] makes.
+pub(crate) trait FrameSink {
+    fn frame(&mut self, peer: PeerId, bytes: Bytes);
+}
+
+/// Chunks kept for members that are a little behind; who is further behind gets chunks of its own.
+const CHUNKS_KEPT: usize = 16;
+
+/// See `adj_rib_out`.
+#[derive(Debug)]
+pub(crate) struct UpdateGroup {
+    key: Arc<EgressKey>,
+    journal: Journal,
+    said: Vec<Said>,
+    announcements: Vec<Announcement>,
+    members: Vec<Member>,
+    chunks: VecDeque<Chunk>,
+    announced: u32,
+    announced_from: Vec<u32>,
+    /// A member may have something to send: worth a poll.
+    is_ready: bool,
+    /// Items that were withdrawn and wait for all members to know.
+    withdrawn: Vec<u32>,
+}
+
+impl UpdateGroup {
+    pub(crate) fn new(key: Arc<EgressKey>) -> Self {
+        UpdateGroup {
+            key,
+            journal: Journal::default(),
+            said: Vec::new(),
+            announcements: Vec::new(),
+            members: Vec::new(),
+            chunks: VecDeque::new(),
+            announced: 0,
+            announced_from: Vec::new(),
+            is_ready: false,
+            withdrawn: Vec::new(),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &Arc<EgressKey> {
+        &self.key
+    }
+
+    pub(crate) fn paths(&self) -> Paths {
+        if self.key.all_paths { Paths::All } else { Paths::Best }
+    }
+
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty()
+    }
+
+    /// Says what the group is to announce for an item from now on; `None`: nothing. Unless `is_changed`, saying the
+    /// same again has no effect; with it (the path has other attributes now) the item is announced anew.
+    pub(crate) fn set(&mut self, item: u32, outgoing: Option<Outgoing>, is_changed: bool) {
+        let said = self.said.get(item as usize).copied().unwrap_or(UNSAID);
+        let was_announced = said.announcement != AnnouncementId::NONE;
+        let Some(Outgoing { announcement, source }) = outgoing else {
+            if was_announced {
+                self.count(said.source, -1);
+                self.said[item as usize].announcement = AnnouncementId::NONE;
+                self.journal.record(item);
+                self.withdrawn.push(item);
+                self.is_ready = true;
+            }
+            return;
+        };
+        let announcement = self.announcement_id(announcement);
+        if was_announced && !is_changed && said.announcement == announcement && said.source == source {
+            return;
+        }
+        if item as usize >= self.said.len() {
+            self.said.resize(item as usize + 1, UNSAID);
+        }
+        // A withdrawal that not everybody has read yet still counts as having known the route.
+        let was_known = was_announced || self.journal.position(item).is_some();
+        let had_other_source = was_known && (said.had_other_source || said.source != source);
+        if was_announced {
+            self.count(said.source, -1);
+        }
+        self.count(source, 1);
+        self.said[item as usize] = Said { announcement, source, had_other_source };
+        self.journal.record(item);
+        self.is_ready = true;
+    }
+
+    /// Whether some member may still have to hear of an item.
+    pub(crate) fn remembers(&self, item: u32) -> bool {
+        self.journal.position(item).is_some()
+    }
+
+    /// Takes a peer in. Its feed starts at once: everything that is announced, then End-of-RIB.
+    pub(crate) fn join(&mut self, peer: PeerId, source: SourceId, credit: u8) {
+        let feed_end = Some(self.journal.end());
+        self.members.push(Member { peer, source, position: 0, credit, feed_end, is_framed: false });
+        self.is_ready = true;
+    }
+
+    /// Lets a peer go; the credit it had left.
+    pub(crate) fn leave(&mut self, peer: PeerId) {
+        self.members.retain(|member| member.peer != peer);
+        self.is_ready = true;
+    }
+
+    /// A peer asks for everything again (RFC 2918), framed by BoRR and EoRR if `is_framed` (RFC 7313).
+    pub(crate) fn refresh(&mut self, peer: PeerId, is_framed: bool, sink: &mut impl FrameSink) {
+        let end = self.journal.end();
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
+            if is_framed {
+                sink.frame(peer, pipit_bgp::wire::route_refresh::begin_of_refresh(self.key.family));
+            }
+            (member.position, member.feed_end, member.is_framed) = (0, Some(end), is_framed);
+            self.is_ready = true;
+        }
+    }
+
+    /// A peer can take one frame more.
+    pub(crate) fn grant(&mut self, peer: PeerId, credit: u8) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
+            member.credit = credit;
+            self.is_ready = true;
+        }
+    }
+
+    /// How many prefixes (or paths) a peer is told, once it has read everything.
+    pub(crate) fn announced_to(&self, source: SourceId) -> u32 {
+        self.announced - self.announced_from.get(usize::from(source.0)).copied().unwrap_or(0)
+    }
+
+    /// What is announced for an item, and from whom.
+    pub(crate) fn said(&self, item: u32) -> Option<(&Announcement, SourceId)> {
+        let said = self.said.get(item as usize)?;
+        let announcement = self.announcements.get(usize::from(said.announcement.0))?;
+        Some((announcement, said.source))
+    }
+
+    /// Hands each member that has credit its next frames. `holds_end_of_rib`: this node is itself still learning
+    /// what it lost in a restart, so nobody is told that it has said everything (RFC 4724 §4.1).
+    pub(crate) fn poll<P: Prefix>(
+        &mut self,
+        source: &impl ChunkSource<P>,
+        holds_end_of_rib: bool,
+        sink: &mut impl FrameSink,
+    ) {
+        if !self.is_ready {
+            return;
+        }
+        self.is_ready = false;
+        for at in 0..self.members.len() {
+            while self.members[at].credit > 0 && self.advance(at, source, holds_end_of_rib, sink) {}
+        }
+        self.tidy();
+    }
+
+    /// Says that [`Self::poll`] may find End-of-RIBs to send that it held back.
+    pub(crate) fn release_end_of_rib(&mut self) {
+        self.is_ready = true;
+    }
+
+    /// One frame for one member; false when it has everything.
+    fn advance<P: Prefix>(
+        &mut self,
+        at: usize,
+        source: &impl ChunkSource<P>,
+        holds_end_of_rib: bool,
+        sink: &mut impl FrameSink,
+    ) -> bool {
+        let Member { peer, source: own, position, feed_end, is_framed, .. } = self.members[at];
+        if let Some(end) = feed_end
+            && position >= end
+            && !(holds_end_of_rib && !is_framed)
+        {
+            let bytes = if is_framed {
+                pipit_bgp::wire::route_refresh::end_of_refresh(self.key.family)
+            } else {
+                let mut bytes = Vec::new();
+                encode_end_of_rib(&mut bytes, self.key.family);
+                bytes.into()
+            };
+            let member = &mut self.members[at];
+            member.feed_end = None;
+            member.credit -= 1;
+            sink.frame(peer, bytes);
+            return true;
+        }
+        if position >= self.journal.end() {
+            return false;
+        }
+        let chunk = match self.chunks.iter().position(|chunk| chunk.from == position) {
+            Some(found) => &self.chunks[found],
+            None => {
+                let chunk = self.cut(position, source);
+                if self.chunks.len() == CHUNKS_KEPT {
+                    self.chunks.pop_front();
+                }
+                self.chunks.push_back(chunk);
+                &self.chunks[self.chunks.len() - 1]
+            }
+        };
+        let to = chunk.to;
+        let bytes = chunk.bytes_for(own);
+        let member = &mut self.members[at];
+        member.position = to;
+        if !bytes.is_empty() {
+            member.credit -= 1;
+            sink.frame(peer, bytes);
+        }
+        true
+    }
+
+    fn cut<P: Prefix>(&self, from: Position, source: &impl ChunkSource<P>) -> Chunk {
+        let items = self.journal.read(from).map(|(item, after)| {
+            let said = self.said[item as usize];
+            let announcement = self.announcements.get(usize::from(said.announcement.0));
+            (Item { item, announcement, source: said.source, had_other_source: said.had_other_source }, after)
+        });
+        cut(from, self.journal.end(), items, &self.key, source)
+    }
+
+    /// Forgets what every member has read and nobody will ask for again.
+    fn tidy(&mut self) {
+        let read_by_all = self.members.iter().map(|member| member.position).min().unwrap_or(self.journal.end());
+        self.chunks.retain(|chunk| chunk.from >= read_by_all);
+        let (journal, said) = (&mut self.journal, &mut self.said);
+        self.withdrawn.retain(|&item| {
+            if said[item as usize].announcement != AnnouncementId::NONE {
+                return false;
+            }
+            let Some(position) = journal.position(item) else { return false };
+            let is_known = position < read_by_all;
+            if is_known {
+                journal.forget(item);
+                said[item as usize] = UNSAID;
+            }
+            !is_known
+        });
+        if self.journal.wants_compaction() {
+            self.chunks.clear();
+            let positions =
+                self.members.iter_mut().flat_map(|member| [Some(&mut member.position), member.feed_end.as_mut()]);
+            self.journal.compact(positions.flatten());
+        }
+    }
+
+    fn announcement_id(&mut self, announcement: Announcement) -> AnnouncementId {
+        // A handful in practice: what differs from route to route (originator, cluster) is not part of it.
+        if let Some(at) = self.announcements.iter().rposition(|known| *known == announcement) {
+            return AnnouncementId(at as u16);
+        }
+        self.announcements.push(announcement);
+        AnnouncementId((self.announcements.len() - 1) as u16)
+    }
+
+    fn count(&mut self, source: SourceId, change: i32) {
+        let at = usize::from(source.0);
+        if at >= self.announced_from.len() {
+            self.announced_from.resize(at + 1, 0);
+        }
+        self.announced = self.announced.wrapping_add_signed(change);
+        self.announced_from[at] = self.announced_from[at].wrapping_add_signed(change);
+    }
+}
+
+/// The withdrawals that a peer needs of routes that it announces itself now, but may know from others.
+pub(crate) fn withdraw_for_source<P: Prefix>(key: &EgressKey, nlri: &[Nlri<P>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_withdraw(&mut bytes, &key.encode, nlri);
+    bytes
+}

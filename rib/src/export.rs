@@ -1,0 +1,295 @@
+//! Whether and how a route goes to the peers of an update group: Calico's export rules and the RFCs' (behaviour
+//! contract §5.2, §12).
+
+use std::fmt;
+
+use ipnet::IpNet;
+use pipit_bgp::session::config::Role;
+use pipit_bgp::wire::attr::{AttrEdit, AttrFacts, AttrView, Change, Marks};
+use pipit_bgp::{ClusterId, NextHop, RouterId};
+use serde::Serialize;
+
+use crate::adj_rib_out::EgressKey;
+use crate::best_path::DEFAULT_LOCAL_PREF;
+use crate::peer::NextHopMode;
+use crate::policy::{self, Community, ExportRules, Operation, PeerType, PolicySubject, Verdict};
+use crate::source::{Source, SourceId};
+
+/// Highest LOCAL_PREF that stands for a route priority: `LOCAL_PREF = 2147483647 - priority` (Calico).
+pub const PRIORITY_BASE: u32 = 2_147_483_647;
+
+/// GRACEFUL_SHUTDOWN (RFC 8326 §6).
+const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
+/// How a route is announced, apart from what depends on the route's own originator: equal announcements of equal
+/// attributes are equal bytes.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub(crate) struct Announcement {
+    /// Changes of the attributes.
+    pub(crate) edit: AttrEdit,
+    /// The route is reflected: ORIGINATOR_ID and CLUSTER_LIST are due (RFC 4456 §8).
+    pub(crate) is_reflected: bool,
+    /// Our address takes the next hop's place.
+    pub(crate) is_next_hop_self: bool,
+}
+
+/// Why a route does not go to a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotSent {
+    /// Learned over iBGP, and this node reflects it to nobody of the peer's kind (RFC 4271 §9.2, RFC 4456 §6).
+    IbgpToIbgp,
+    /// NO_ADVERTISE (RFC 1997).
+    NoAdvertise,
+    /// NO_EXPORT or NO_EXPORT_SUBCONFED towards eBGP (RFC 1997).
+    NoExport,
+    /// The route came from a provider, peer or route server and must not go to another (RFC 9234 §5).
+    RouteLeak,
+    /// A BGPFilter rejects it.
+    Filter,
+    /// Inside a pool with `disableBGPExport`.
+    DisabledPool,
+    /// It leaves by an interface whose routes are not exported.
+    Interface,
+    /// Beneath an own block, which is announced in its place.
+    Aggregated,
+    /// No rule accepts it: neither a pool nor a service range covers it.
+    NoRule,
+    /// Written to the kernel for a remote node by Felix or us: its owner announces it.
+    SecondHand,
+    /// There is no next hop of the family to announce it with.
+    NoNextHop,
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NotSent::IbgpToIbgp => "learned over iBGP and not reflected",
+            NotSent::NoAdvertise => "community no-advertise",
+            NotSent::NoExport => "community no-export",
+            NotSent::RouteLeak => "would be a route leak",
+            NotSent::Filter => "rejected by a filter",
+            NotSent::DisabledPool => "inside a pool with disableBGPExport",
+            NotSent::Interface => "leaves by an interface that is not exported",
+            NotSent::Aggregated => "beneath an own block",
+            NotSent::NoRule => "outside all pools and service ranges",
+            NotSent::SecondHand => "another node's route: its owner announces it",
+            NotSent::NoNextHop => "no next hop of this family",
+        })
+    }
+}
+
+/// A route as export sees it.
+pub(crate) struct Exported<'a> {
+    pub(crate) prefix: IpNet,
+    pub(crate) attrs: &'a [u8],
+    pub(crate) facts: &'a AttrFacts,
+    pub(crate) next_hop: NextHop,
+    pub(crate) source_id: SourceId,
+    pub(crate) source: &'a Source,
+    /// Metric of a route learned from the kernel; `None` for all others.
+    pub(crate) kernel_metric: Option<u32>,
+    /// Interface by which the route leaves; `None` for blackholes.
+    pub(crate) interface: Option<&'a str>,
+}
+
+impl Exported<'_> {
+    fn is_from_peer(&self) -> bool {
+        self.source.peer.is_some()
+    }
+
+    /// The Linux metric that stands for the route (behaviour contract §5.2 step 1).
+    fn metric(&self, rules: &ExportRules) -> u32 {
+        if self.is_from_peer() {
+            PRIORITY_BASE.saturating_sub(self.facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF))
+        } else {
+            self.kernel_metric.unwrap_or(rules.normal_priority)
+        }
+    }
+}
+
+/// Decides for one route and one update group. `reflects`: this node is a route reflector.
+pub(crate) fn decide(
+    route: &Exported<'_>,
+    key: &EgressKey,
+    rules: &ExportRules,
+    reflects: bool,
+) -> Result<Announcement, NotSent> {
+    let is_reflected = reflection(route, key, reflects)?;
+    well_known_communities(route, key)?;
+    let mut announcement = Announcement { is_reflected, ..Announcement::default() };
+    let edit = &mut announcement.edit;
+    let mut local_pref = if route.is_from_peer() {
+        route.facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)
+    } else {
+        PRIORITY_BASE.saturating_sub(route.metric(rules))
+    };
+    let subject = PolicySubject {
+        prefix: route.prefix,
+        attrs: AttrView::new(route.attrs),
+        local_pref: Some(local_pref),
+        is_from_peer: route.is_from_peer(),
+        interface: route.interface,
+        peer_type: key.peer_type,
+    };
+    match policy::evaluate(key.filters.iter().map(|filter| &**filter), &subject) {
+        Verdict::Reject(_) => return Err(NotSent::Filter),
+        Verdict::Accept(_, operations) => apply_operations(operations, edit, &mut local_pref),
+        Verdict::Continue => built_in(route, key, rules, edit)?,
+    }
+    if rules.graceful_shutdown {
+        edit.add_communities.push(GRACEFUL_SHUTDOWN);
+    }
+    roles(&subject.attrs, key, edit)?;
+    announcement.is_next_hop_self = next_hop_self(route, key)?;
+    match key.peer_type {
+        PeerType::Ibgp => {
+            if route.facts.local_pref != Some(local_pref) {
+                edit.local_pref = Change::Set(local_pref);
+            }
+        }
+        PeerType::Ebgp => {
+            edit.prepend_as.insert(0, key.local_as);
+            edit.local_pref = Change::Remove;
+            edit.removes_reflection = true;
+            // RFC 4271 §5.1.4: a MED received from one neighbouring AS is not for another.
+            if route.is_from_peer() {
+                edit.med = Change::Remove;
+            }
+        }
+    }
+    Ok(announcement)
+}
+
+/// Completes an announcement for one originator and cluster, and says the next hop.
+pub(crate) fn complete(
+    announcement: &Announcement,
+    key: &EgressKey,
+    source: &Source,
+    cluster: Option<ClusterId>,
+    next_hop: NextHop,
+) -> (AttrEdit, NextHop) {
+    let mut edit = announcement.edit.clone();
+    if announcement.is_reflected {
+        let RouterId(originator) = source.router_id;
+        edit.originator_id = Some(RouterId(originator));
+        edit.prepend_cluster = cluster;
+    }
+    let next_hop = match key.own_next_hop {
+        Some(own) if announcement.is_next_hop_self => own,
+        _ => next_hop,
+    };
+    (edit, next_hop)
+}
+
+fn reflection(route: &Exported<'_>, key: &EgressKey, reflects: bool) -> Result<bool, NotSent> {
+    let is_internal = route.is_from_peer() && !route.source.is_external;
+    // Sessions that present different ASes are different ASes to each other (BIRD's rule, behaviour contract §12).
+    if !is_internal || key.peer_type == PeerType::Ebgp || route.source.local_as != key.local_as {
+        return Ok(false);
+    }
+    if reflects && (route.source.is_client || key.is_client) { Ok(true) } else { Err(NotSent::IbgpToIbgp) }
+}
+
+fn well_known_communities(route: &Exported<'_>, key: &EgressKey) -> Result<(), NotSent> {
+    let marks = route.facts.marks;
+    if !route.is_from_peer() {
+        return Ok(());
+    }
+    if marks.contains(Marks::NO_ADVERTISE) {
+        return Err(NotSent::NoAdvertise);
+    }
+    let stays_inside = marks.contains(Marks::NO_EXPORT) || marks.contains(Marks::NO_EXPORT_SUBCONFED);
+    if stays_inside && key.peer_type == PeerType::Ebgp { Err(NotSent::NoExport) } else { Ok(()) }
+}
+
+fn apply_operations(operations: &[Operation], edit: &mut AttrEdit, local_pref: &mut u32) {
+    for operation in operations {
+        match operation {
+            Operation::AddCommunity(community) => add_community(edit, *community),
+            Operation::PrependAsPath(path) => {
+                edit.prepend_as.insert_many(0, path.iter().copied());
+            }
+            Operation::SetLocalPref(value) => *local_pref = *value,
+        }
+    }
+}
+
+pub(crate) fn add_community(edit: &mut AttrEdit, community: Community) {
+    match community {
+        Community::Standard(value) => {
+            if !edit.add_communities.contains(&value) {
+                edit.add_communities.push(value);
+            }
+        }
+        Community::Large(value) => {
+            if !edit.add_large_communities.contains(&value) {
+                edit.add_large_communities.push(value);
+            }
+        }
+    }
+}
+
+/// Steps 3 to 10 of the behaviour contract §5.2.
+fn built_in(
+    route: &Exported<'_>,
+    key: &EgressKey,
+    rules: &ExportRules,
+    edit: &mut AttrEdit,
+) -> Result<(), NotSent> {
+    let prefix = route.prefix;
+    if rules.disabled_pools.covers(prefix) {
+        return Err(NotSent::DisabledPool);
+    }
+    if let Some(name) = route.interface {
+        let is_rejected = |globs: &[policy::Glob]| globs.iter().any(|glob| glob.matches(name));
+        if (key.peer_type == PeerType::Ibgp && is_rejected(&rules.reject_interfaces_ibgp))
+            || is_rejected(&rules.reject_interfaces)
+        {
+            return Err(NotSent::Interface);
+        }
+    }
+    for (net, communities) in &rules.communities {
+        if net.contains(&prefix) {
+            communities.iter().for_each(|&community| add_community(edit, community));
+        }
+    }
+    if let Some(block) = rules.aggregates.covering(prefix) {
+        let is_elevated = route.metric(rules) < rules.normal_priority;
+        return if block == prefix || is_elevated { Ok(()) } else { Err(NotSent::Aggregated) };
+    }
+    let is_accepted = rules.services.covers(prefix)
+        || rules.reflected_services.covers(prefix)
+        || rules.pools.covers(prefix);
+    if is_accepted { Ok(()) } else { Err(NotSent::NoRule) }
+}
+
+/// RFC 9234 §5: egress procedures. Roles are ours: a customer's peer is its provider.
+fn roles(attrs: &AttrView<'_>, key: &EgressKey, edit: &mut AttrEdit) -> Result<(), NotSent> {
+    let Some(role) = key.role else { return Ok(()) };
+    match (role, attrs.otc()) {
+        (Role::Customer | Role::RsClient | Role::Peer, Some(_)) => Err(NotSent::RouteLeak),
+        (Role::Provider | Role::RsServer | Role::Peer, None) => {
+            edit.otc = Change::Set(key.local_as);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn next_hop_self(route: &Exported<'_>, key: &EgressKey) -> Result<bool, NotSent> {
+    let is_own = route.source_id == SourceId::LOCAL || route.next_hop.address().is_unspecified();
+    let wants_self = match key.next_hop {
+        NextHopMode::SelfAddress => true,
+        NextHopMode::Keep => is_own,
+        NextHopMode::Auto => is_own || key.peer_type == PeerType::Ebgp,
+    };
+    match (wants_self, route.next_hop) {
+        (true, _) => key.own_next_hop.map(|_| true).ok_or(NotSent::NoNextHop),
+        // RFC 8950 §4: an IPv6 next hop of an IPv4 route only where the peer can take it.
+        (false, NextHop::V6 { .. }) if !key.extended_next_hop && route.prefix.addr().is_ipv4() => {
+            key.own_next_hop.map(|_| true).ok_or(NotSent::NoNextHop)
+        }
+        (false, _) => Ok(false),
+    }
+}

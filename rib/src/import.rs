@@ -1,0 +1,143 @@
+//! Whether a route is taken in, and how: built-in checks, then the session's filters.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use pipit_bgp::session::config::Role;
+use pipit_bgp::wire::attr::{AttrEdit, AttrFacts, AttrView, Change};
+use pipit_bgp::{Asn, ClusterId, RouterId};
+use serde::Serialize;
+
+use crate::best_path::DEFAULT_LOCAL_PREF;
+use crate::export::add_community;
+use crate::peer::PeerSettings;
+use crate::policy::{self, Operation, PeerType, PolicySubject, Verdict};
+
+/// Why a received route does not take part.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejected {
+    /// Our AS stands in the path more often than allowed (RFC 4271 §9.1.2).
+    AsLoop,
+    /// ORIGINATOR_ID is ours (RFC 4456 §8).
+    OriginatorLoop,
+    /// One of our cluster ids is in the CLUSTER_LIST (RFC 4456 §8).
+    ClusterLoop,
+    /// The next hop is one of our own addresses (RFC 4271 §5.1.3).
+    OwnNextHop,
+    /// The role says that it must not come from this peer (RFC 9234 §5).
+    RouteLeak,
+    /// A BGPFilter rejects it.
+    Filter,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Rejected::AsLoop => "our AS is in the path",
+            Rejected::OriginatorLoop => "we are the originator",
+            Rejected::ClusterLoop => "our cluster is in the cluster list",
+            Rejected::OwnNextHop => "the next hop is our own address",
+            Rejected::RouteLeak => "a route leak",
+            Rejected::Filter => "rejected by a filter",
+        })
+    }
+}
+
+/// The node's identity, for loop checks.
+pub(crate) struct Identity<'a> {
+    pub(crate) router_id: RouterId,
+    pub(crate) cluster_id: Option<ClusterId>,
+    pub(crate) addresses: &'a [IpAddr],
+}
+
+/// The checks that depend on the attributes alone: asked once a set, not once a prefix.
+///
+/// The edit is what holds for every route with these attributes (RFC 9234's OTC).
+pub(crate) fn check_attributes(
+    settings: &PeerSettings,
+    identity: &Identity<'_>,
+    attrs: &[u8],
+    facts: &AttrFacts,
+    next_hop: IpAddr,
+) -> Result<AttrEdit, Rejected> {
+    let view = AttrView::new(attrs);
+    let own_as_count = view.as_path().count_of(settings.local_as);
+    if own_as_count > usize::from(settings.allowed_local_as) {
+        return Err(Rejected::AsLoop);
+    }
+    if facts.originator_id == Some(identity.router_id) {
+        return Err(Rejected::OriginatorLoop);
+    }
+    if let Some(own) = identity.cluster_id
+        && facts.cluster_list_len > 0
+        && view.cluster_list().any(|id| id == own)
+    {
+        return Err(Rejected::ClusterLoop);
+    }
+    if identity.addresses.contains(&next_hop) {
+        return Err(Rejected::OwnNextHop);
+    }
+    let mut edit = AttrEdit::default();
+    check_role(settings, &view, &mut edit)?;
+    if settings.peer_type() == PeerType::Ebgp && !settings.accepts_local_pref && facts.local_pref.is_some() {
+        edit.local_pref = Change::Remove;
+    }
+    Ok(edit)
+}
+
+/// RFC 9234 §5: ingress procedures.
+fn check_role(settings: &PeerSettings, attrs: &AttrView<'_>, edit: &mut AttrEdit) -> Result<(), Rejected> {
+    let Some(role) = settings.role else { return Ok(()) };
+    let remote: Asn = settings.remote_as;
+    match (role, attrs.otc()) {
+        (Role::Provider | Role::RsServer, Some(_)) => Err(Rejected::RouteLeak),
+        (Role::Peer, Some(marked)) if marked != remote => Err(Rejected::RouteLeak),
+        (Role::Customer | Role::Peer | Role::RsClient, None) => {
+            edit.otc = Change::Set(remote);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks the session's import filters for one route. The result is `edit` with what they add.
+pub(crate) fn filter(
+    settings: &PeerSettings,
+    prefix: IpNet,
+    attrs: &[u8],
+    facts: &AttrFacts,
+    interface: Option<&str>,
+    edit: &AttrEdit,
+) -> Result<Option<AttrEdit>, Rejected> {
+    let filters = &settings.import[pipit_bgp::Family::of(prefix.addr())];
+    if filters.is_empty() {
+        return Ok(None);
+    }
+    let subject = PolicySubject {
+        prefix,
+        attrs: AttrView::new(attrs),
+        local_pref: Some(facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)),
+        is_from_peer: true,
+        interface,
+        peer_type: settings.peer_type(),
+    };
+    match policy::evaluate(filters.iter().map(|filter| &**filter), &subject) {
+        Verdict::Continue | Verdict::Accept(_, []) => Ok(None),
+        Verdict::Reject(_) => Err(Rejected::Filter),
+        Verdict::Accept(_, operations) => {
+            let mut edit = edit.clone();
+            for operation in operations {
+                match operation {
+                    Operation::AddCommunity(community) => add_community(&mut edit, *community),
+                    Operation::PrependAsPath(path) => {
+                        edit.prepend_as.insert_many(0, path.iter().copied());
+                    }
+                    Operation::SetLocalPref(value) => edit.local_pref = Change::Set(*value),
+                }
+            }
+            Ok(Some(edit))
+        }
+    }
+}

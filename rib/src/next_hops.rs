@@ -1,0 +1,109 @@
+//! The next hops that paths use, each with what the kernel's routes say of it.
+//!
+//! **Invariant:** an entry lives while an attribute set holds a count of it; the FIB is asked to track exactly the
+//! addresses that are here.
+
+use std::collections::HashMap;
+
+use pipit_bgp::NextHop;
+
+use crate::fib::Reachability;
+
+/// Names a next hop in the [`NextHopTable`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct NextHopId(u32);
+
+/// One next hop.
+#[derive(Clone, Debug)]
+pub(crate) struct TrackedNextHop {
+    pub(crate) next_hop: NextHop,
+    pub(crate) reachability: Reachability,
+    count: u32,
+}
+
+/// All next hops in use.
+#[derive(Debug, Default)]
+pub(crate) struct NextHopTable {
+    entries: Vec<TrackedNextHop>,
+    free: Vec<u32>,
+    index: HashMap<NextHop, NextHopId, foldhash::fast::RandomState>,
+    last: Option<(NextHop, NextHopId)>,
+}
+
+impl NextHopTable {
+    /// The id of a next hop, if somebody uses it.
+    pub(crate) fn find(&mut self, next_hop: NextHop) -> Option<NextHopId> {
+        // Consecutive announcements of one peer nearly always share their next hop.
+        if let Some((last, id)) = self.last
+            && last == next_hop
+        {
+            return Some(id);
+        }
+        let id = *self.index.get(&next_hop)?;
+        self.last = Some((next_hop, id));
+        Some(id)
+    }
+
+    /// Enters a next hop that [`Self::find`] does not know. It holds no count yet: see [`Self::retain`].
+    pub(crate) fn insert(&mut self, next_hop: NextHop, reachability: Reachability) -> NextHopId {
+        let entry = TrackedNextHop { next_hop, reachability, count: 0 };
+        let id = match self.free.pop() {
+            Some(at) => {
+                self.entries[at as usize] = entry;
+                NextHopId(at)
+            }
+            None => {
+                self.entries.push(entry);
+                NextHopId((self.entries.len() - 1) as u32)
+            }
+        };
+        self.index.insert(next_hop, id);
+        self.last = Some((next_hop, id));
+        id
+    }
+
+    /// Takes one count.
+    pub(crate) fn retain(&mut self, id: NextHopId) {
+        self.entries[id.0 as usize].count += 1;
+    }
+
+    /// Gives one count back; the next hop itself when that was the last.
+    pub(crate) fn release(&mut self, id: NextHopId) -> Option<NextHop> {
+        let entry = &mut self.entries[id.0 as usize];
+        entry.count -= 1;
+        if entry.count > 0 {
+            return None;
+        }
+        let next_hop = entry.next_hop;
+        self.index.remove(&next_hop);
+        self.last = None;
+        self.free.push(id.0);
+        Some(next_hop)
+    }
+
+    /// Notes what the kernel's routes now say of a next hop's address; the ids whose entry changed.
+    pub(crate) fn set_reachability(
+        &mut self,
+        address: std::net::IpAddr,
+        reachability: &Reachability,
+    ) -> Vec<NextHopId> {
+        let ids: Vec<NextHopId> =
+            self.index.iter().filter(|(next_hop, _)| next_hop.address() == address).map(|(_, &id)| id).collect();
+        ids.into_iter()
+            .filter(|id| {
+                let entry = &mut self.entries[id.0 as usize];
+                let changed = entry.reachability != *reachability;
+                entry.reachability = reachability.clone();
+                changed
+            })
+            .collect()
+    }
+}
+
+impl std::ops::Index<NextHopId> for NextHopTable {
+    type Output = TrackedNextHop;
+
+    fn index(&self, id: NextHopId) -> &TrackedNextHop {
+        &self.entries[id.0 as usize]
+    }
+}

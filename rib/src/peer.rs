@@ -1,0 +1,128 @@
+//! All that the RIB knows of one peer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use pipit_bgp::session::config::Role;
+use pipit_bgp::session::output::Negotiated;
+use pipit_bgp::{Asn, Family, FamilyMap, FamilySet, PeerId};
+
+use crate::adj_rib_out::GroupId;
+use crate::policy::{Filter, PeerType};
+use crate::source::SourceId;
+
+/// What an operator may decide for one peer, as far as its routes are concerned.
+///
+/// What concerns the session itself is `pipit_bgp`'s `PeerConfig`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PeerSettings {
+    /// Name in the CLI: Calico's session name.
+    pub name: String,
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The AS we present to it.
+    pub local_as: Asn,
+    /// The peer's AS.
+    pub remote_as: Asn,
+    /// Next hop of what we announce to it.
+    pub next_hop: NextHopMode,
+    /// A route reflection client (RFC 4456).
+    pub is_client: bool,
+    /// How often `local_as` may stand in a received path.
+    pub allowed_local_as: u8,
+    /// The session ends above this many prefixes of a family; `None`: no limit.
+    pub max_prefixes: Option<u32>,
+    /// LOCAL_PREF received over eBGP counts.
+    pub accepts_local_pref: bool,
+    /// Our role towards it (RFC 9234); `None`: no leak protection.
+    pub role: Option<Role>,
+    /// Import filters by family, in order.
+    pub import: FamilyMap<Vec<Arc<Filter>>>,
+    /// Export filters by family, in order.
+    pub export: FamilyMap<Vec<Arc<Filter>>>,
+}
+
+impl PeerSettings {
+    /// iBGP or eBGP, by the AS we present.
+    pub fn peer_type(&self) -> PeerType {
+        if self.local_as == self.remote_as { PeerType::Ibgp } else { PeerType::Ebgp }
+    }
+}
+
+/// Calico's `nextHopMode`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum NextHopMode {
+    /// Own routes and everything towards eBGP: our address; otherwise kept.
+    #[default]
+    Auto,
+    /// Always our address.
+    SelfAddress,
+    /// Kept wherever the route has one.
+    Keep,
+}
+
+/// A configured peer and, if there is one, its session.
+#[derive(Debug)]
+pub(crate) struct PeerState {
+    pub(crate) settings: Arc<PeerSettings>,
+    /// Where its paths are filed; survives the session while they are kept for a graceful restart.
+    pub(crate) source: Option<SourceId>,
+    pub(crate) session: Option<SessionState>,
+    /// Families whose stale paths wait for End-of-RIB or a deadline.
+    pub(crate) retained: FamilySet,
+}
+
+/// An Established session.
+#[derive(Debug)]
+pub(crate) struct SessionState {
+    pub(crate) negotiated: Box<Negotiated>,
+    /// Families in use; a malformed UPDATE can end one (RFC 7606 §7.11).
+    pub(crate) families: FamilySet,
+    pub(crate) groups: FamilyMap<Option<GroupId>>,
+    /// Frames that may still be given to its task.
+    pub(crate) credit: u8,
+    /// Families for which it has said End-of-RIB.
+    pub(crate) end_of_rib: FamilySet,
+    /// Families for which the warning at 80 % of the prefix limit is out.
+    pub(crate) near_limit: FamilySet,
+}
+
+/// All configured peers.
+#[derive(Debug, Default)]
+pub(crate) struct PeerTable {
+    peers: HashMap<PeerId, PeerState, foldhash::fast::RandomState>,
+}
+
+impl PeerTable {
+    pub(crate) fn get(&self, id: PeerId) -> Option<&PeerState> {
+        self.peers.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut PeerState> {
+        self.peers.get_mut(&id)
+    }
+
+    pub(crate) fn insert(&mut self, id: PeerId, settings: Arc<PeerSettings>) {
+        let state = PeerState { settings, source: None, session: None, retained: FamilySet::EMPTY };
+        self.peers.insert(id, state);
+    }
+
+    pub(crate) fn remove(&mut self, id: PeerId) -> Option<PeerState> {
+        self.peers.remove(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &PeerState)> {
+        self.peers.iter().map(|(&id, state)| (id, state))
+    }
+
+    pub(crate) fn ids(&self) -> Vec<PeerId> {
+        self.peers.keys().copied().collect()
+    }
+}
+
+impl SessionState {
+    pub(crate) fn carries(&self, family: Family) -> bool {
+        self.families.contains(family)
+    }
+}
