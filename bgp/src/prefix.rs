@@ -9,15 +9,15 @@ use crate::family::Family;
 
 /// An address prefix of one family; lets one generic function serve both.
 ///
-/// **Invariant:** values that travel between tasks are masked: no bit is set beyond `len`.
+/// **Invariant:** values that travel between tasks are masked: no bit is set beyond `bits`.
 pub trait Prefix: Copy + Eq + Ord + Hash + Debug + Display + Into<IpNet> + Send + Sync + 'static {
     /// The family that carries such prefixes.
     const FAMILY: Family;
     /// Longest prefix length, in bits.
     const MAX_LEN: u8;
 
-    /// The prefix length, in bits.
-    fn len(self) -> u8;
+    /// The prefix length.
+    fn bits(self) -> u8;
     /// The first address as octets, zero beyond [`Prefix::MAX_LEN`].
     fn octets(self) -> [u8; 16];
     /// The prefix of `len` bits that starts with `octets`; host bits are masked. `None` when `len` is too long.
@@ -30,7 +30,7 @@ impl Prefix for Ipv4Net {
     const FAMILY: Family = Family::Ipv4Unicast;
     const MAX_LEN: u8 = 32;
 
-    fn len(self) -> u8 {
+    fn bits(self) -> u8 {
         self.prefix_len()
     }
 
@@ -56,7 +56,7 @@ impl Prefix for Ipv6Net {
     const FAMILY: Family = Family::Ipv6Unicast;
     const MAX_LEN: u8 = 128;
 
-    fn len(self) -> u8 {
+    fn bits(self) -> u8 {
         self.prefix_len()
     }
 

@@ -296,7 +296,7 @@ impl<P: Prefix> PrefixTable<P> {
 fn hash_prefix<P: Prefix>(hasher: &foldhash::fast::RandomState, prefix: P) -> u64 {
     let mut state = hasher.build_hasher();
     let bits = u128::from_be_bytes(prefix.octets());
-    state.write_u64((bits >> 64) as u64 ^ u64::from(prefix.len()));
+    state.write_u64((bits >> 64) as u64 ^ u64::from(prefix.bits()));
     if P::MAX_LEN > 64 {
         state.write_u64(bits as u64);
     }

@@ -1,3 +1,10 @@
 //! Sockets and tasks: the only part of the crate that names tokio.
 
+mod listener;
 pub mod message;
+mod peer_task;
+mod socket;
+mod speaker;
+mod tcp_md5;
+
+pub use speaker::{Sessions, Speaker, SpeakerHandle};

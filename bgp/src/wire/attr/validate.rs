@@ -86,11 +86,14 @@ pub struct AttrContext {
     pub four_octet_as: bool,
 }
 
+/// Nothing is wrong, or this and it costs that.
+pub type Checked = Result<(), (Defect, Treatment)>;
+
 /// One row: which flags a type has, and what else can be wrong with it.
 struct Row {
     code: u8,
     flags: u8,
-    check: fn(&[u8], AttrContext) -> Result<(), (Defect, Treatment)>,
+    check: fn(&[u8], AttrContext) -> Checked,
 }
 
 const WELL_KNOWN: u8 = TRANSITIVE;
@@ -191,7 +194,7 @@ pub fn is_known(code: u8) -> bool {
 }
 
 /// Checks one attribute. An unknown type passes unless it claims to be well-known.
-pub fn check(flags: u8, code: u8, value: &[u8], context: AttrContext) -> Result<(), (Defect, Treatment)> {
+pub fn check(flags: u8, code: u8, value: &[u8], context: AttrContext) -> Checked {
     let Some(row) = TABLE.iter().find(|row| row.code == code) else {
         let is_optional = flags & OPTIONAL != 0;
         return if is_optional {
@@ -206,7 +209,7 @@ pub fn check(flags: u8, code: u8, value: &[u8], context: AttrContext) -> Result<
     (row.check)(value, context)
 }
 
-fn length(fits: bool, treatment: Treatment) -> Result<(), (Defect, Treatment)> {
+fn length(fits: bool, treatment: Treatment) -> Checked {
     if fits {
         Ok(())
     } else {
@@ -214,7 +217,7 @@ fn length(fits: bool, treatment: Treatment) -> Result<(), (Defect, Treatment)> {
     }
 }
 
-fn multiple(value: &[u8], unit: usize) -> Result<(), (Defect, Treatment)> {
+fn multiple(value: &[u8], unit: usize) -> Checked {
     length(
         !value.is_empty() && value.len().is_multiple_of(unit),
         Treatment::TreatAsWithdraw,
@@ -222,10 +225,7 @@ fn multiple(value: &[u8], unit: usize) -> Result<(), (Defect, Treatment)> {
 }
 
 /// What an external peer sends of these is left out before anything else is looked at.
-fn internal(
-    context: AttrContext,
-    result: Result<(), (Defect, Treatment)>,
-) -> Result<(), (Defect, Treatment)> {
+fn internal(context: AttrContext, result: Checked) -> Checked {
     if context.is_external {
         Err((Defect::External, Treatment::Discard))
     } else {
@@ -233,7 +233,7 @@ fn internal(
     }
 }
 
-fn origin(value: &[u8], _: AttrContext) -> Result<(), (Defect, Treatment)> {
+fn origin(value: &[u8], _: AttrContext) -> Checked {
     match value {
         [0..=2] => Ok(()),
         [_] => Err((Defect::Value, Treatment::TreatAsWithdraw)),
@@ -241,12 +241,12 @@ fn origin(value: &[u8], _: AttrContext) -> Result<(), (Defect, Treatment)> {
     }
 }
 
-fn as_path(value: &[u8], context: AttrContext) -> Result<(), (Defect, Treatment)> {
+fn as_path(value: &[u8], context: AttrContext) -> Checked {
     let width = if context.four_octet_as { 4 } else { 2 };
     path_segments(value, width).map_err(|defect| (defect, Treatment::TreatAsWithdraw))
 }
 
-fn as4_path(value: &[u8], context: AttrContext) -> Result<(), (Defect, Treatment)> {
+fn as4_path(value: &[u8], context: AttrContext) -> Checked {
     if context.four_octet_as {
         return Err((Defect::NotForFourOctet, Treatment::Discard));
     }
@@ -280,7 +280,7 @@ fn path_segments(mut value: &[u8], width: usize) -> Result<(), Defect> {
     }
 }
 
-fn aggregator(value: &[u8], context: AttrContext) -> Result<(), (Defect, Treatment)> {
+fn aggregator(value: &[u8], context: AttrContext) -> Checked {
     let width = if context.four_octet_as { 4 } else { 2 };
     length(value.len() == width + 4, Treatment::Discard)?;
     let is_zero = value.iter().take(width).all(|&octet| octet == 0);
@@ -291,7 +291,7 @@ fn aggregator(value: &[u8], context: AttrContext) -> Result<(), (Defect, Treatme
     }
 }
 
-fn as4_aggregator(value: &[u8], context: AttrContext) -> Result<(), (Defect, Treatment)> {
+fn as4_aggregator(value: &[u8], context: AttrContext) -> Checked {
     if context.four_octet_as {
         return Err((Defect::NotForFourOctet, Treatment::Discard));
     }
@@ -303,7 +303,7 @@ fn as4_aggregator(value: &[u8], context: AttrContext) -> Result<(), (Defect, Tre
     }
 }
 
-fn aigp(mut value: &[u8], _: AttrContext) -> Result<(), (Defect, Treatment)> {
+fn aigp(mut value: &[u8], _: AttrContext) -> Checked {
     length(!value.is_empty(), Treatment::Discard)?;
     while let [kind, high, low, ..] = value {
         let len = usize::from(u16::from_be_bytes([*high, *low]));

@@ -41,12 +41,12 @@ pub(crate) fn encode<P: Prefix>(nlri: &Nlri<P>, has_path_ids: bool, out: &mut Ve
     if has_path_ids {
         out.extend_from_slice(&nlri.path_id.to_be_bytes());
     }
-    let len = nlri.prefix.len();
+    let len = nlri.prefix.bits();
     out.push(len);
     out.extend_from_slice(&nlri.prefix.octets()[..usize::from(len.div_ceil(8))]);
 }
 
 /// Octets that [`encode`] writes.
 pub(crate) fn encoded_len<P: Prefix>(nlri: &Nlri<P>, has_path_ids: bool) -> usize {
-    1 + usize::from(nlri.prefix.len().div_ceil(8)) + if has_path_ids { 4 } else { 0 }
+    1 + usize::from(nlri.prefix.bits().div_ceil(8)) + if has_path_ids { 4 } else { 0 }
 }

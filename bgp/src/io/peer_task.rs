@@ -1,0 +1,558 @@
+//! The loop that feeds one session: two connections at most, one timer, commands, and credit towards the RIB.
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+
+use crate::io::message::{FRAME_CREDIT, PeerBody, PeerMessage};
+use crate::io::socket;
+use crate::peer_id::PeerId;
+use crate::session::collision::Direction;
+use crate::session::config::PeerConfig;
+use crate::session::output::Negotiated;
+use crate::session::query::{NegotiatedView, SessionView, State};
+use crate::session::{Action, Session, Stop};
+use crate::wire::notification::Notification;
+use crate::wire::update::UpdateBatch;
+
+/// What the speaker tells a peer's task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A connection from the peer's address.
+    Accepted(TcpStream),
+    /// Another configuration.
+    Change(Box<PeerConfig>),
+    /// End the session with this and start again.
+    Reset(Notification, String),
+    /// End the session and the task.
+    Stop(Stop),
+    /// Stop setting the Restart State bit.
+    RecoveryDone,
+}
+
+/// Octets read from a socket at a time.
+const READ_LEN: usize = 64 * 1024;
+
+/// Messages counted by the task, read by queries.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Octets received on all connections.
+    pub(crate) octets_received: AtomicU64,
+    /// Octets sent on all connections.
+    pub(crate) octets_sent: AtomicU64,
+}
+
+struct Connection {
+    stream: TcpStream,
+    received: BytesMut,
+    /// Control messages first, then one frame of routes at a time.
+    urgent: VecDeque<Bytes>,
+    frame: Option<Bytes>,
+    /// Octets of the message in `urgent` or `frame` that is partly written come first, whatever it was.
+    writing: Bytes,
+    is_stuck: bool,
+}
+
+/// See the module.
+pub(crate) struct PeerTask {
+    id: PeerId,
+    session: Session,
+    outgoing: Option<Connection>,
+    incoming: Option<Connection>,
+    dial: Option<Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>>,
+    frames: Option<(Direction, mpsc::Receiver<Bytes>)>,
+    /// Messages for the RIB that wait for room in its channel, oldest first. Reading stops while there are any.
+    to_rib: VecDeque<PeerBody>,
+    routes: mpsc::Sender<PeerMessage>,
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<SessionView>,
+    since: u64,
+    was_established: bool,
+    counters: Arc<Counters>,
+}
+
+enum Event {
+    Command(Option<Command>),
+    Dialled(io::Result<TcpStream>),
+    Readable(Direction),
+    Writable(Direction),
+    Frame(Option<Bytes>),
+    Permit(Result<(), ()>),
+    Timer,
+}
+
+impl PeerTask {
+    pub(crate) fn new(
+        id: PeerId,
+        config: PeerConfig,
+        is_restarting: bool,
+        routes: mpsc::Sender<PeerMessage>,
+        commands: mpsc::Receiver<Command>,
+    ) -> (Self, watch::Receiver<SessionView>) {
+        let session = Session::new(
+            config,
+            is_restarting,
+            0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(id.0) + 1),
+        );
+        let since = now_secs();
+        let (view, watched) = watch::channel(view_of(&session, since));
+        let task = PeerTask {
+            id,
+            session,
+            outgoing: None,
+            incoming: None,
+            dial: None,
+            frames: None,
+            to_rib: VecDeque::new(),
+            routes,
+            commands,
+            view,
+            since,
+            was_established: false,
+            counters: Arc::default(),
+        };
+        (task, watched)
+    }
+
+    /// Runs until told to stop.
+    pub(crate) async fn run(mut self) {
+        self.session.start(Instant::now());
+        loop {
+            self.carry_out();
+            self.publish();
+            let event = self.next_event().await;
+            let now = Instant::now();
+            match event {
+                Event::Command(Some(Command::Stop(how))) => {
+                    self.session.stop(&how);
+                    self.carry_out();
+                    self.publish();
+                    return self.farewell().await;
+                }
+                Event::Command(Some(command)) => self.handle_command(now, command),
+                Event::Command(None) => return,
+                Event::Dialled(result) => self.handle_dialled(now, result),
+                Event::Readable(direction) => self.handle_readable(now, direction),
+                Event::Writable(direction) => self.handle_writable(now, direction),
+                Event::Frame(Some(frame)) => self.handle_frame(now, frame),
+                // The RIB let the session go (it forgot the peer): routes no longer flow.
+                Event::Frame(None) => self.frames = None,
+                Event::Permit(Ok(())) => {}
+                // Without a RIB there is nothing to run for.
+                Event::Permit(Err(())) => return,
+                Event::Timer => self.session.handle_timeout(now),
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let timer = self.session.poll_timeout();
+        let has_backlog = !self.to_rib.is_empty();
+        let PeerTask {
+            id,
+            outgoing,
+            incoming,
+            dial,
+            frames,
+            to_rib,
+            routes,
+            commands,
+            ..
+        } = self;
+        let takes_frames = frames.as_ref().is_some_and(|(direction, _)| {
+            let connection = if *direction == Direction::Outgoing {
+                &outgoing
+            } else {
+                &incoming
+            };
+            connection
+                .as_ref()
+                .is_some_and(|c| c.frame.is_none() && c.writing.is_empty())
+        });
+        let timer = async {
+            match timer {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => pending().await,
+            }
+        };
+        let dialled = async {
+            match dial {
+                Some(future) => future.await,
+                None => pending().await,
+            }
+        };
+        let next_frame = async {
+            match frames {
+                Some((_, frames)) if takes_frames => frames.recv().await,
+                _ => pending().await,
+            }
+        };
+        let permit = async {
+            if !has_backlog {
+                return pending().await;
+            }
+            match routes.reserve().await {
+                Ok(permit) => {
+                    if let Some(body) = to_rib.pop_front() {
+                        permit.send(PeerMessage { peer: *id, body });
+                    }
+                    Ok(())
+                }
+                Err(_) => Err(()),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = timer => Event::Timer,
+            command = commands.recv() => Event::Command(command),
+            result = permit => Event::Permit(result),
+            event = socket_event(outgoing.as_ref(), Direction::Outgoing, has_backlog) => event,
+            event = socket_event(incoming.as_ref(), Direction::Incoming, has_backlog) => event,
+            frame = next_frame => Event::Frame(frame),
+            result = dialled => Event::Dialled(result),
+        }
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Accepted(stream) => self.handle_accepted(now, stream),
+            Command::Change(config) => self.session.change(now, *config),
+            Command::Reset(notification, reason) => self.session.reset(now, &notification, reason),
+            Command::RecoveryDone => self.session.recovery_done(),
+            Command::Stop(_) => {}
+        }
+    }
+
+    fn handle_accepted(&mut self, now: Instant, stream: TcpStream) {
+        let config = self.session.config();
+        let local = match stream.local_addr() {
+            Ok(local) => local.ip(),
+            Err(_) => return,
+        };
+        // A connection to another of our addresses is not the one that is configured.
+        let is_ours = config.source.is_none_or(|source| source == local);
+        if !is_ours || !self.session.accepts() || socket::adopt(&stream, config).is_err() {
+            tracing::debug!(peer = %config.name, %local, "connection refused");
+            return;
+        }
+        // What the session closes while it takes the new connection is the old one in this place.
+        let old = self.incoming.is_some();
+        self.session.handle_connected(now, Direction::Incoming, local);
+        if old {
+            self.carry_out_until_close(Direction::Incoming);
+        }
+        self.incoming = Some(Connection::new(stream));
+        self.carry_out();
+    }
+
+    fn handle_dialled(&mut self, now: Instant, result: io::Result<TcpStream>) {
+        self.dial = None;
+        let connected = result.and_then(|stream| Ok((stream.local_addr()?.ip(), stream)));
+        match connected {
+            Ok((local, stream)) => {
+                self.outgoing = Some(Connection::new(stream));
+                self.session.handle_connected(now, Direction::Outgoing, local);
+            }
+            Err(error) => self.session.handle_dial_failed(now, &error.to_string()),
+        }
+    }
+
+    fn handle_readable(&mut self, now: Instant, direction: Direction) {
+        let mut batch = UpdateBatch::default();
+        let Some(connection) = self.connection(direction) else {
+            return;
+        };
+        connection.received.reserve(READ_LEN);
+        match connection.stream.try_read_buf(&mut connection.received) {
+            Ok(0) => self.session.handle_closed(now, direction, None),
+            Ok(len) => {
+                let mut received = std::mem::take(&mut connection.received);
+                self.counters
+                    .octets_received
+                    .fetch_add(len as u64, Ordering::Relaxed);
+                self.session
+                    .handle_bytes(now, direction, &mut received, &mut batch);
+                if let Some(connection) = self.connection(direction) {
+                    // An idle session keeps no buffer.
+                    connection.received = if received.is_empty() {
+                        BytesMut::new()
+                    } else {
+                        received
+                    };
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => self
+                .session
+                .handle_closed(now, direction, Some(&error.to_string())),
+        }
+        if !batch.is_empty() {
+            self.tell_rib(PeerBody::Routes(batch));
+        }
+    }
+
+    fn handle_writable(&mut self, now: Instant, direction: Direction) {
+        let counters = Arc::clone(&self.counters);
+        let Some(connection) = self.connection(direction) else {
+            return;
+        };
+        let result = connection.write(&counters);
+        let is_stuck = connection.is_stuck;
+        match result {
+            Ok(drained) => {
+                self.session.handle_sending(now, direction, is_stuck);
+                (0..drained).for_each(|_| self.tell_rib(PeerBody::Drained));
+            }
+            Err(error) => self
+                .session
+                .handle_closed(now, direction, Some(&error.to_string())),
+        }
+    }
+
+    fn handle_frame(&mut self, now: Instant, frame: Bytes) {
+        let Some((direction, _)) = self.frames else { return };
+        if let Some(connection) = self.connection(direction) {
+            connection.frame = Some(frame);
+            self.handle_writable(now, direction);
+        }
+    }
+
+    /// Does what the session says.
+    fn carry_out(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            self.act(action);
+        }
+    }
+
+    fn carry_out_until_close(&mut self, direction: Direction) {
+        while let Some(action) = self.session.poll_action() {
+            let is_close = matches!(action, Action::Close(closed) if closed == direction);
+            self.act(action);
+            if is_close {
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial => {
+                let config = self.session.config().clone();
+                self.dial = Some(Box::pin(async move { socket::dial(&config).await }));
+            }
+            Action::CancelDial => self.dial = None,
+            Action::Send(direction, bytes) => {
+                let counters = Arc::clone(&self.counters);
+                if let Some(connection) = self.connection(direction) {
+                    connection.urgent.push_back(bytes);
+                    // A failure shows again when the socket is next waited for.
+                    if let Ok(drained) = connection.write(&counters) {
+                        (0..drained).for_each(|_| self.tell_rib(PeerBody::Drained));
+                    }
+                }
+            }
+            Action::Close(direction) => {
+                if self.frames.as_ref().is_some_and(|(of, _)| *of == direction) {
+                    self.frames = None;
+                }
+                match direction {
+                    Direction::Outgoing => self.outgoing = None,
+                    Direction::Incoming => self.incoming = None,
+                }
+            }
+            Action::Up(direction, negotiated) => {
+                let (sender, receiver) = mpsc::channel(FRAME_CREDIT);
+                self.frames = Some((direction, receiver));
+                self.tell_rib(PeerBody::Up {
+                    negotiated,
+                    frames: sender,
+                });
+            }
+            Action::Down(end) => {
+                self.frames = None;
+                self.tell_rib(PeerBody::Down(end));
+            }
+        }
+    }
+
+    fn tell_rib(&mut self, body: PeerBody) {
+        if self.to_rib.is_empty() {
+            match self.routes.try_reserve() {
+                Ok(permit) => permit.send(PeerMessage { peer: self.id, body }),
+                Err(_) => self.to_rib.push_back(body),
+            }
+        } else {
+            self.to_rib.push_back(body);
+        }
+    }
+
+    /// Delivers what is left to say, to the peer and to the RIB.
+    async fn farewell(mut self) {
+        for body in std::mem::take(&mut self.to_rib) {
+            if self
+                .routes
+                .send(PeerMessage { peer: self.id, body })
+                .await
+                .is_err()
+            {
+                break;
+            }
+        }
+    }
+
+    fn connection(&mut self, direction: Direction) -> Option<&mut Connection> {
+        match direction {
+            Direction::Outgoing => self.outgoing.as_mut(),
+            Direction::Incoming => self.incoming.as_mut(),
+        }
+    }
+
+    fn publish(&mut self) {
+        let is_established = self.session.state() == State::Established;
+        if is_established != self.was_established {
+            self.was_established = is_established;
+            self.since = now_secs();
+        }
+        let (session, since) = (&self.session, self.since);
+        self.view.send_if_modified(|view| {
+            let is_same = view.state == session.state()
+                && view.since == since
+                && view.last_error.as_deref() == session.last_error()
+                && view.port == session.config().port
+                && view.is_passive == session.config().passive
+                && view.name == session.config().name;
+            if !is_same {
+                *view = view_of(session, since);
+            }
+            !is_same
+        });
+    }
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        Connection {
+            stream,
+            received: BytesMut::new(),
+            urgent: VecDeque::new(),
+            frame: None,
+            writing: Bytes::new(),
+            is_stuck: false,
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        !self.writing.is_empty() || !self.urgent.is_empty() || self.frame.is_some()
+    }
+
+    /// Writes as much as the socket takes; how many frames that finished.
+    fn write(&mut self, counters: &Counters) -> io::Result<usize> {
+        let mut drained = 0;
+        loop {
+            if self.writing.is_empty() {
+                // Between messages of a frame would be sooner, but a frame is at most what one write takes.
+                let next = self.urgent.pop_front().or_else(|| {
+                    drained += usize::from(self.frame.is_some());
+                    self.frame.take()
+                });
+                match next {
+                    Some(bytes) => self.writing = bytes,
+                    None => {
+                        self.is_stuck = false;
+                        return Ok(drained);
+                    }
+                }
+            }
+            match self.stream.try_write(&self.writing) {
+                Ok(len) => {
+                    counters.octets_sent.fetch_add(len as u64, Ordering::Relaxed);
+                    self.writing.advance(len);
+                    self.is_stuck = false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_stuck = true;
+                    return Ok(drained);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+async fn socket_event(connection: Option<&Connection>, direction: Direction, has_backlog: bool) -> Event {
+    let Some(connection) = connection else {
+        return pending().await;
+    };
+    let interest = match (has_backlog, connection.wants_write()) {
+        (true, false) => return pending().await,
+        (true, true) => Interest::WRITABLE,
+        (false, false) => Interest::READABLE,
+        (false, true) => Interest::READABLE | Interest::WRITABLE,
+    };
+    match connection.stream.ready(interest).await {
+        Ok(ready) if ready.is_writable() && connection.wants_write() => Event::Writable(direction),
+        Ok(_) | Err(_) => Event::Readable(direction),
+    }
+}
+
+fn now_secs() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}
+
+fn view_of(session: &Session, since: u64) -> SessionView {
+    let config = session.config();
+    SessionView {
+        name: config.name.clone(),
+        address: config.address,
+        port: config.port,
+        local_as: config.local_as,
+        remote_as: config.remote_as,
+        state: session.state(),
+        since,
+        last_error: session.last_error().map(str::to_owned),
+        held: config.held.map(|reason| reason.to_string()),
+        is_passive: config.passive,
+        flaps: session.flaps(),
+        negotiated: session.negotiated().map(negotiated_view),
+    }
+}
+
+fn negotiated_view(negotiated: &Negotiated) -> NegotiatedView {
+    let capabilities = [
+        ("4-octet-as", negotiated.four_octet_as),
+        ("route-refresh", negotiated.route_refresh),
+        ("enhanced-route-refresh", negotiated.enhanced_refresh),
+        ("graceful-restart", negotiated.graceful_restart.is_some()),
+        ("add-path-send", !negotiated.add_path_send.is_empty()),
+        ("add-path-receive", !negotiated.add_path_receive.is_empty()),
+        ("extended-message", negotiated.max_message_len > 4096),
+        ("extended-next-hop", negotiated.extended_next_hop),
+    ];
+    NegotiatedView {
+        router_id: negotiated.remote_router_id.to_string(),
+        hold_time_secs: negotiated.hold_time.as_secs(),
+        families: negotiated
+            .families
+            .iter()
+            .map(|family| family.to_string())
+            .collect(),
+        capabilities: capabilities
+            .into_iter()
+            .filter(|(_, is_on)| *is_on)
+            .map(|(name, _)| name)
+            .collect(),
+        hostname: negotiated.hostname.clone(),
+        software: negotiated.software.clone(),
+    }
+}

@@ -1,0 +1,411 @@
+//! Owns the peers' tasks and the listening sockets.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tracing::{debug, error, warn};
+
+use crate::family::{Family, FamilyMap};
+use crate::io::listener::{self, Accepted};
+use crate::io::message::{PeerBody, PeerMessage};
+use crate::io::peer_task::{Command, PeerTask};
+use crate::peer_id::PeerId;
+use crate::session::Stop;
+use crate::session::config::PeerConfig;
+use crate::session::output::SessionEnd;
+use crate::session::query::SessionView;
+use crate::wire::iana::ErrorCode;
+use crate::wire::notification::Notification;
+
+/// Commands that wait for the speaker.
+const COMMANDS: usize = 256;
+/// Commands that wait for one peer's task; connections beyond are refused.
+const PEER_COMMANDS: usize = 16;
+/// Connections that wait to be handed to their peer.
+const ACCEPTED: usize = 256;
+/// How long peers' tasks have for their last words.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+enum SpeakerCommand {
+    Listen(FamilyMap<Option<SocketAddr>>),
+    Add(PeerId, Box<PeerConfig>),
+    Change(PeerId, Box<PeerConfig>),
+    Remove(PeerId),
+    Reset(PeerId, Notification, String),
+    RecoveryDone,
+    Sessions(oneshot::Sender<Sessions>),
+    Shutdown(Stop, oneshot::Sender<()>),
+}
+
+/// All sessions, and what is wrong with listening.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// By peer.
+    pub sessions: Vec<(PeerId, SessionView)>,
+    /// Addresses on which the speaker should listen and cannot, each with the reason.
+    pub listen_errors: Vec<String>,
+}
+
+/// The way to speak to the speaker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SpeakerHandle(mpsc::Sender<SpeakerCommand>);
+
+impl SpeakerHandle {
+    /// Listens on these addresses from now on, and on no others. Standing connections stay.
+    pub async fn set_listen(&self, addresses: FamilyMap<Option<SocketAddr>>) {
+        self.send(SpeakerCommand::Listen(addresses)).await;
+    }
+
+    /// Adds a peer and starts its session.
+    pub async fn add_peer(&self, id: PeerId, config: PeerConfig) {
+        self.send(SpeakerCommand::Add(id, Box::new(config))).await;
+    }
+
+    /// Changes a peer; its session is reset only where the change demands it (`Session::classify`).
+    pub async fn change_peer(&self, id: PeerId, config: PeerConfig) {
+        self.send(SpeakerCommand::Change(id, Box::new(config))).await;
+    }
+
+    /// Removes a peer; it is told so (Cease, RFC 4486).
+    pub async fn remove_peer(&self, id: PeerId) {
+        self.send(SpeakerCommand::Remove(id)).await;
+    }
+
+    /// Ends a peer's session with a NOTIFICATION; it starts again by itself.
+    pub async fn reset_peer(&self, id: PeerId, notification: Notification, reason: String) {
+        self.send(SpeakerCommand::Reset(id, notification, reason)).await;
+    }
+
+    /// Restart recovery is over: no further OPEN says that we are restarting (RFC 4724 §4.1).
+    pub async fn recovery_done(&self) {
+        self.send(SpeakerCommand::RecoveryDone).await;
+    }
+
+    /// How the sessions are.
+    pub async fn sessions(&self) -> Sessions {
+        let (reply, answer) = oneshot::channel();
+        self.send(SpeakerCommand::Sessions(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Ends all sessions; done when the peers have been told.
+    pub async fn shutdown(&self, how: Stop) {
+        let (reply, done) = oneshot::channel();
+        self.send(SpeakerCommand::Shutdown(how, reply)).await;
+        // A speaker that is gone has nothing left to end.
+        let _ = done.await;
+    }
+
+    async fn send(&self, command: SpeakerCommand) {
+        // The speaker only ends after Shutdown; a command that comes later has nothing to act on.
+        let _ = self.0.send(command).await;
+    }
+}
+
+struct Peer {
+    config: PeerConfig,
+    commands: mpsc::Sender<Command>,
+    view: watch::Receiver<SessionView>,
+}
+
+struct Listening {
+    address: SocketAddr,
+    task: AbortHandle,
+    socket: Option<Arc<TcpListener>>,
+    error: Option<String>,
+}
+
+/// See the module.
+pub struct Speaker {
+    is_restarting: bool,
+    peers: BTreeMap<PeerId, Peer>,
+    by_address: HashMap<IpAddr, PeerId>,
+    listening: FamilyMap<Option<Listening>>,
+    tasks: JoinSet<PeerId>,
+    task_ids: HashMap<tokio::task::Id, PeerId>,
+    listeners: JoinSet<()>,
+    routes: mpsc::Sender<PeerMessage>,
+    accepted: (mpsc::Sender<Accepted>, mpsc::Receiver<Accepted>),
+}
+
+impl Speaker {
+    /// Starts the speaker. `is_restarting`: the kernel holds routes of an earlier life, so peers shall keep theirs
+    /// until [`SpeakerHandle::recovery_done`].
+    pub fn spawn(is_restarting: bool, routes: mpsc::Sender<PeerMessage>) -> SpeakerHandle {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let speaker = Speaker {
+            is_restarting,
+            peers: BTreeMap::new(),
+            by_address: HashMap::new(),
+            listening: FamilyMap::default(),
+            tasks: JoinSet::new(),
+            task_ids: HashMap::new(),
+            listeners: JoinSet::new(),
+            routes,
+            accepted: mpsc::channel(ACCEPTED),
+        };
+        tokio::spawn(speaker.run(commands));
+        SpeakerHandle(sender)
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<SpeakerCommand>) {
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(SpeakerCommand::Shutdown(how, reply)) => {
+                        self.shutdown(&how).await;
+                        // The caller may have stopped waiting.
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.handle(command).await,
+                    None => return,
+                },
+                Some(accepted) = self.accepted.1.recv() => self.handle_accepted(accepted),
+                Some(ended) = self.tasks.join_next_with_id() => self.handle_ended(ended).await,
+            }
+        }
+    }
+
+    async fn handle(&mut self, command: SpeakerCommand) {
+        match command {
+            SpeakerCommand::Listen(addresses) => {
+                for family in Family::ALL {
+                    self.listen(family, addresses[family]);
+                }
+            }
+            SpeakerCommand::Add(id, config) => self.add(id, *config),
+            SpeakerCommand::Change(id, config) => self.change(id, *config).await,
+            SpeakerCommand::Remove(id) => self.remove(id).await,
+            SpeakerCommand::Reset(id, notification, reason) => {
+                self.tell(id, Command::Reset(notification, reason)).await;
+            }
+            SpeakerCommand::RecoveryDone => {
+                self.is_restarting = false;
+                for id in self.peers.keys().copied().collect::<Vec<_>>() {
+                    self.tell(id, Command::RecoveryDone).await;
+                }
+            }
+            SpeakerCommand::Sessions(reply) => {
+                let sessions = self
+                    .peers
+                    .iter()
+                    .map(|(&id, peer)| (id, peer.view.borrow().clone()))
+                    .collect();
+                let listeners = Family::ALL
+                    .into_iter()
+                    .filter_map(|family| self.listening[family].as_ref());
+                let listen_errors = listeners
+                    .filter_map(|listening| listening.error.clone())
+                    .collect();
+                // A query whose asker has gone needs no answer.
+                let _ = reply.send(Sessions {
+                    sessions,
+                    listen_errors,
+                });
+            }
+            SpeakerCommand::Shutdown(..) => {}
+        }
+    }
+
+    fn listen(&mut self, family: Family, address: Option<SocketAddr>) {
+        if self.listening[family].as_ref().map(|listening| listening.address) == address {
+            return;
+        }
+        if let Some(old) = self.listening[family].take() {
+            old.task.abort();
+        }
+        if let Some(address) = address {
+            let task = self
+                .listeners
+                .spawn(listener::run(address, self.accepted.0.clone()));
+            self.listening[family] = Some(Listening {
+                address,
+                task,
+                socket: None,
+                error: None,
+            });
+        }
+    }
+
+    fn add(&mut self, id: PeerId, config: PeerConfig) {
+        self.set_listener_key(&config, config.password.is_some());
+        if let Some(other) = self.by_address.insert(config.address, id) {
+            warn!(peer = %config.name, address = %config.address, %other, "two peers with one address: connections go to the newer");
+        }
+        self.start_task(id, config);
+    }
+
+    fn start_task(&mut self, id: PeerId, config: PeerConfig) {
+        let (commands, received) = mpsc::channel(PEER_COMMANDS);
+        let (task, view) = PeerTask::new(
+            id,
+            config.clone(),
+            self.is_restarting,
+            self.routes.clone(),
+            received,
+        );
+        let handle = self.tasks.spawn(async move {
+            task.run().await;
+            id
+        });
+        self.task_ids.insert(handle.id(), id);
+        self.peers.insert(
+            id,
+            Peer {
+                config,
+                commands,
+                view,
+            },
+        );
+    }
+
+    async fn change(&mut self, id: PeerId, config: PeerConfig) {
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        let old = std::mem::replace(&mut peer.config, config.clone());
+        if old.address != config.address {
+            self.by_address.remove(&old.address);
+            self.by_address.insert(config.address, id);
+        }
+        if old.password != config.password || old.address != config.address {
+            if old.password.is_some() {
+                self.set_listener_key(&old, false);
+            }
+            self.set_listener_key(&config, config.password.is_some());
+        }
+        self.tell(id, Command::Change(Box::new(config))).await;
+    }
+
+    async fn remove(&mut self, id: PeerId) {
+        self.tell(
+            id,
+            Command::Stop(Stop::Notify(Notification::new(ErrorCode::PEER_DECONFIGURED))),
+        )
+        .await;
+        if let Some(peer) = self.peers.remove(&id) {
+            if self.by_address.get(&peer.config.address) == Some(&id) {
+                self.by_address.remove(&peer.config.address);
+            }
+            if peer.config.password.is_some() {
+                self.set_listener_key(&peer.config, false);
+            }
+        }
+    }
+
+    async fn tell(&self, id: PeerId, command: Command) {
+        if let Some(peer) = self.peers.get(&id) {
+            // A task that has just ended is seen, and replaced, by `handle_ended`.
+            let _ = peer.commands.send(command).await;
+        }
+    }
+
+    fn handle_accepted(&mut self, accepted: Accepted) {
+        match accepted {
+            Accepted::Bound(address, socket) => {
+                let family = Family::of(address.ip());
+                if let Some(listening) = self.listening[family].as_mut().filter(|l| l.address == address) {
+                    (listening.socket, listening.error) = (Some(socket), None);
+                }
+                let keyed: Vec<PeerConfig> = self
+                    .peers
+                    .values()
+                    .filter(|peer| {
+                        peer.config.password.is_some() && Family::of(peer.config.address) == family
+                    })
+                    .map(|peer| peer.config.clone())
+                    .collect();
+                keyed
+                    .iter()
+                    .for_each(|config| self.set_listener_key(config, true));
+            }
+            Accepted::Failed(address, reason) => {
+                let family = Family::of(address.ip());
+                if let Some(listening) = self.listening[family].as_mut().filter(|l| l.address == address) {
+                    listening.error = Some(reason);
+                }
+            }
+            Accepted::Connection(address, stream) => self.hand_over(address, stream),
+        }
+    }
+
+    /// Gives a connection to its peer. A stranger's, or one too many, is closed at once: nothing is kept for it.
+    fn hand_over(&mut self, address: IpAddr, stream: TcpStream) {
+        let peer = self.by_address.get(&address).and_then(|id| self.peers.get(id));
+        match peer {
+            Some(peer) => {
+                if peer.commands.try_send(Command::Accepted(stream)).is_err() {
+                    debug!(peer = %peer.config.name, "too many connections at once");
+                }
+            }
+            None => debug!(%address, "connection from an address that is no peer's"),
+        }
+    }
+
+    fn set_listener_key(&self, config: &PeerConfig, is_keyed: bool) {
+        let family = Family::of(config.address);
+        let Some(socket) = self.listening[family]
+            .as_ref()
+            .and_then(|listening| listening.socket.as_ref())
+        else {
+            return;
+        };
+        let key = config.password.as_ref().filter(|_| is_keyed);
+        if let Err(cause) = listener::set_key(socket, config.address, key) {
+            error!(peer = %config.name, error = %cause, "cannot set the TCP MD5 key: the peer cannot dial in \
+                   (raise net.core.optmem_max when this says out of memory)");
+        }
+    }
+
+    /// A peer's task ended: as told, or by a panic, which costs that peer its session and nobody else anything.
+    async fn handle_ended(&mut self, ended: Result<(tokio::task::Id, PeerId), JoinError>) {
+        match ended {
+            Ok((task, _)) => {
+                self.task_ids.remove(&task);
+            }
+            Err(failure) => {
+                let Some(id) = self.task_ids.remove(&failure.id()) else {
+                    return;
+                };
+                let Some(config) = self.peers.get(&id).map(|peer| peer.config.clone()) else {
+                    return;
+                };
+                error!(peer = %config.name, error = %failure, "the peer's task failed; its session starts again");
+                let end = SessionEnd {
+                    reason: "internal error".into(),
+                    retain: crate::FamilySet::EMPTY,
+                    restart_time: Duration::ZERO,
+                    long_lived: FamilyMap::default(),
+                };
+                // The RIB outlives the speaker but while the daemon stops.
+                let _ = self
+                    .routes
+                    .send(PeerMessage {
+                        peer: id,
+                        body: PeerBody::Down(end),
+                    })
+                    .await;
+                self.start_task(id, config);
+            }
+        }
+    }
+
+    async fn shutdown(&mut self, how: &Stop) {
+        self.listeners.abort_all();
+        for peer in self.peers.values() {
+            // A task that is gone needs no telling.
+            let _ = peer.commands.send(Command::Stop(how.clone())).await;
+        }
+        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, all_ended).await.is_err() {
+            warn!("some peers did not take their last message");
+        }
+    }
+}
