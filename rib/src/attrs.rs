@@ -13,7 +13,7 @@ use crate::next_hops::NextHopId;
 
 /// Names an attribute set in the [`AttrTable`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AttrId(u32);
+pub(crate) struct AttrId(u32);
 
 /// One attribute set.
 #[derive(Debug)]
@@ -74,7 +74,13 @@ impl AttrTable {
             return (AttrId(at), false);
         }
         self.bytes_held += bytes.len();
-        let set = AttrSet { bytes: bytes.into(), facts: *facts, next_hop, count: 1, hash };
+        let set = AttrSet {
+            bytes: bytes.into(),
+            facts: *facts,
+            next_hop,
+            count: 1,
+            hash,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 sets[at as usize] = set;

@@ -54,8 +54,6 @@ pub enum Step {
 /// Calico's preference of a path's kind of origin; higher is better.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Preference {
-    /// Put into the kernel by another program.
-    Kernel,
     /// Learned over BGP.
     Bgp,
     /// Learned over BGP with a LOCAL_PREF above that of normal routes.
@@ -112,7 +110,11 @@ pub(crate) struct Selection {
 /// one a group.
 pub(crate) fn select(candidates: &[Candidate<'_>], max_paths: usize) -> Option<Selection> {
     if let [only] = candidates {
-        return Some(Selection { best: only.path, step: Step::OnlyPath, multipath: SmallVec::from_slice(&[only.path]) });
+        return Some(Selection {
+            best: only.path,
+            step: Step::OnlyPath,
+            multipath: SmallVec::from_slice(&[only.path]),
+        });
     }
     let winners = group_winners(candidates);
     let best = *winners.iter().min_by(|a, b| compare(a, b, Med::Skip).0)?;
@@ -125,19 +127,30 @@ pub(crate) fn select(candidates: &[Candidate<'_>], max_paths: usize) -> Option<S
             winners
                 .iter()
                 .filter(|winner| winner.neighbor_as() == other.neighbor_as())
-                .all(|winner| winner.path == other.path || compare(winner, other, Med::WithinAs).1 > Step::IgpMetric)
+                .all(|winner| {
+                    winner.path == other.path || compare(winner, other, Med::WithinAs).1 > Step::IgpMetric
+                })
         })
         .collect();
     equal.sort_by(|a, b| compare(a, b, Med::Skip).0);
-    let multipath =
-        std::iter::once(best.path).chain(equal.into_iter().map(|other| other.path)).take(max_paths.max(1)).collect();
-    Some(Selection { best: best.path, step, multipath })
+    let multipath = std::iter::once(best.path)
+        .chain(equal.into_iter().map(|other| other.path))
+        .take(max_paths.max(1))
+        .collect();
+    Some(Selection {
+        best: best.path,
+        step,
+        multipath,
+    })
 }
 
 fn group_winners<'c, 'a>(candidates: &'c [Candidate<'a>]) -> SmallVec<[&'c Candidate<'a>; 8]> {
     let mut winners: SmallVec<[&Candidate<'a>; 8]> = SmallVec::new();
     for candidate in candidates {
-        match winners.iter_mut().find(|winner| winner.neighbor_as() == candidate.neighbor_as()) {
+        match winners
+            .iter_mut()
+            .find(|winner| winner.neighbor_as() == candidate.neighbor_as())
+        {
             Some(winner) => {
                 if compare(candidate, winner, Med::WithinAs).0 == Ordering::Less {
                     *winner = candidate;
@@ -151,7 +164,10 @@ fn group_winners<'c, 'a>(candidates: &'c [Candidate<'a>]) -> SmallVec<[&'c Candi
 
 /// The step at which the last rival fell: the latest over all rivals, since that one came closest.
 fn runner_up_step(candidates: &[Candidate<'_>], winners: &[&Candidate<'_>], best: &Candidate<'_>) -> Step {
-    let among_winners = winners.iter().filter(|w| w.path != best.path).map(|w| compare(best, w, Med::Skip).1);
+    let among_winners = winners
+        .iter()
+        .filter(|w| w.path != best.path)
+        .map(|w| compare(best, w, Med::Skip).1);
     let within_as = candidates
         .iter()
         .filter(|c| c.path != best.path && c.neighbor_as() == best.neighbor_as())
@@ -193,7 +209,10 @@ fn compare(a: &Candidate<'_>, b: &Candidate<'_>, med: Med) -> (Ordering, Step) {
     let tie_breaks = [
         (Step::IgpMetric, a.igp_metric.cmp(&b.igp_metric)),
         (Step::RouterId, a.originator.cmp(&b.originator)),
-        (Step::ClusterListLength, a.facts.cluster_list_len.cmp(&b.facts.cluster_list_len)),
+        (
+            Step::ClusterListLength,
+            a.facts.cluster_list_len.cmp(&b.facts.cluster_list_len),
+        ),
         (Step::PeerAddress, a.peer_address.cmp(&b.peer_address)),
         (Step::PathIdentifier, a.remote_id.cmp(&b.remote_id)),
     ];

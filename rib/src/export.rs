@@ -117,7 +117,10 @@ pub(crate) fn decide(
 ) -> Result<Announcement, NotSent> {
     let is_reflected = reflection(route, key, reflects)?;
     well_known_communities(route, key)?;
-    let mut announcement = Announcement { is_reflected, ..Announcement::default() };
+    let mut announcement = Announcement {
+        is_reflected,
+        ..Announcement::default()
+    };
     let edit = &mut announcement.edit;
     let mut local_pref = if route.is_from_peer() {
         route.facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)
@@ -188,7 +191,11 @@ fn reflection(route: &Exported<'_>, key: &EgressKey, reflects: bool) -> Result<b
     if !is_internal || key.peer_type == PeerType::Ebgp || route.source.local_as != key.local_as {
         return Ok(false);
     }
-    if reflects && (route.source.is_client || key.is_client) { Ok(true) } else { Err(NotSent::IbgpToIbgp) }
+    if reflects && (route.source.is_client || key.is_client) {
+        Ok(true)
+    } else {
+        Err(NotSent::IbgpToIbgp)
+    }
 }
 
 fn well_known_communities(route: &Exported<'_>, key: &EgressKey) -> Result<(), NotSent> {
@@ -200,7 +207,11 @@ fn well_known_communities(route: &Exported<'_>, key: &EgressKey) -> Result<(), N
         return Err(NotSent::NoAdvertise);
     }
     let stays_inside = marks.contains(Marks::NO_EXPORT) || marks.contains(Marks::NO_EXPORT_SUBCONFED);
-    if stays_inside && key.peer_type == PeerType::Ebgp { Err(NotSent::NoExport) } else { Ok(()) }
+    if stays_inside && key.peer_type == PeerType::Ebgp {
+        Err(NotSent::NoExport)
+    } else {
+        Ok(())
+    }
 }
 
 fn apply_operations(operations: &[Operation], edit: &mut AttrEdit, local_pref: &mut u32) {
@@ -251,12 +262,18 @@ fn built_in(
     }
     for (net, communities) in &rules.communities {
         if net.contains(&prefix) {
-            communities.iter().for_each(|&community| add_community(edit, community));
+            communities
+                .iter()
+                .for_each(|&community| add_community(edit, community));
         }
     }
     if let Some(block) = rules.aggregates.covering(prefix) {
         let is_elevated = route.metric(rules) < rules.normal_priority;
-        return if block == prefix || is_elevated { Ok(()) } else { Err(NotSent::Aggregated) };
+        return if block == prefix || is_elevated {
+            Ok(())
+        } else {
+            Err(NotSent::Aggregated)
+        };
     }
     let is_accepted = rules.services.covers(prefix)
         || rules.reflected_services.covers(prefix)

@@ -4,15 +4,18 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use pipit_bgp::Asn;
 use pipit_bgp::session::config::Role;
 use pipit_bgp::wire::attr::{AttrEdit, AttrFacts, AttrView, Change};
-use pipit_bgp::{Asn, ClusterId, RouterId};
 use serde::Serialize;
+use tracing::debug;
 
+use crate::attrs::AttrId;
 use crate::best_path::DEFAULT_LOCAL_PREF;
 use crate::export::add_community;
 use crate::peer::PeerSettings;
 use crate::policy::{self, Operation, PeerType, PolicySubject, Verdict};
+use crate::rib::Shared;
 
 /// Why a received route does not take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -45,38 +48,84 @@ impl fmt::Display for Rejected {
     }
 }
 
-/// The node's identity, for loop checks.
-pub(crate) struct Identity<'a> {
-    pub(crate) router_id: RouterId,
-    pub(crate) cluster_id: Option<ClusterId>,
-    pub(crate) addresses: &'a [IpAddr],
+/// What the checks say that depend on the attributes alone: asked once a set, not once a prefix.
+pub(crate) enum SetVerdict {
+    /// No route with these attributes takes part.
+    Rejected,
+    /// They may, with these attributes unless a filter changes them further.
+    Accepted {
+        /// The changes that hold for the whole set.
+        edit: AttrEdit,
+        /// The set so changed; the verdict holds a count of it.
+        attrs: AttrId,
+    },
 }
 
-/// The checks that depend on the attributes alone: asked once a set, not once a prefix.
-///
-/// The edit is what holds for every route with these attributes (RFC 9234's OTC).
-pub(crate) fn check_attributes(
+impl SetVerdict {
+    /// Gives the verdict's count back.
+    pub(crate) fn release(self, shared: &mut Shared) {
+        if let SetVerdict::Accepted { attrs, .. } = self {
+            shared.release(attrs);
+        }
+    }
+}
+
+/// Checks an attribute set that a peer sent.
+pub(crate) fn for_set(shared: &mut Shared, settings: &PeerSettings, received: AttrId) -> SetVerdict {
+    let set = &shared.attrs[received];
+    let next_hop = set.next_hop();
+    let address = shared.next_hops[next_hop].next_hop.address();
+    match check_attributes(settings, shared, set.bytes(), set.facts(), address) {
+        Err(reason) => {
+            debug!(peer = %settings.name, %reason, "routes refused");
+            SetVerdict::Rejected
+        }
+        Ok(edit) if edit.is_empty() => {
+            shared.attrs.retain(received);
+            SetVerdict::Accepted {
+                edit,
+                attrs: received,
+            }
+        }
+        Ok(edit) => {
+            let attrs = edited(shared, received, &edit);
+            SetVerdict::Accepted { edit, attrs }
+        }
+    }
+}
+
+/// An attribute set with changes; the caller holds a count of it.
+pub(crate) fn edited(shared: &mut Shared, attrs: AttrId, edit: &AttrEdit) -> AttrId {
+    let set = &shared.attrs[attrs];
+    let mut bytes = Vec::new();
+    edit.apply(set.bytes(), &mut bytes);
+    let next_hop = set.next_hop();
+    shared.intern_at(&bytes, &AttrFacts::read(&bytes), next_hop)
+}
+
+fn check_attributes(
     settings: &PeerSettings,
-    identity: &Identity<'_>,
+    shared: &Shared,
     attrs: &[u8],
     facts: &AttrFacts,
     next_hop: IpAddr,
 ) -> Result<AttrEdit, Rejected> {
+    let node = &shared.node;
     let view = AttrView::new(attrs);
     let own_as_count = view.as_path().count_of(settings.local_as);
     if own_as_count > usize::from(settings.allowed_local_as) {
         return Err(Rejected::AsLoop);
     }
-    if facts.originator_id == Some(identity.router_id) {
+    if facts.originator_id == Some(node.router_id) {
         return Err(Rejected::OriginatorLoop);
     }
-    if let Some(own) = identity.cluster_id
+    if let Some(own) = node.cluster_id
         && facts.cluster_list_len > 0
         && view.cluster_list().any(|id| id == own)
     {
         return Err(Rejected::ClusterLoop);
     }
-    if identity.addresses.contains(&next_hop) {
+    if [node.addresses.ipv4, node.addresses.ipv6].contains(&Some(next_hop)) {
         return Err(Rejected::OwnNextHop);
     }
     let mut edit = AttrEdit::default();

@@ -46,7 +46,11 @@ impl NextHopTable {
 
     /// Enters a next hop that [`Self::find`] does not know. It holds no count yet: see [`Self::retain`].
     pub(crate) fn insert(&mut self, next_hop: NextHop, reachability: Reachability) -> NextHopId {
-        let entry = TrackedNextHop { next_hop, reachability, count: 0 };
+        let entry = TrackedNextHop {
+            next_hop,
+            reachability,
+            count: 0,
+        };
         let id = match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
@@ -81,14 +85,23 @@ impl NextHopTable {
         Some(next_hop)
     }
 
+    /// Whether some next hop has this address.
+    pub(crate) fn uses(&self, address: std::net::IpAddr) -> bool {
+        self.index.keys().any(|next_hop| next_hop.address() == address)
+    }
+
     /// Notes what the kernel's routes now say of a next hop's address; the ids whose entry changed.
     pub(crate) fn set_reachability(
         &mut self,
         address: std::net::IpAddr,
         reachability: &Reachability,
     ) -> Vec<NextHopId> {
-        let ids: Vec<NextHopId> =
-            self.index.iter().filter(|(next_hop, _)| next_hop.address() == address).map(|(_, &id)| id).collect();
+        let ids: Vec<NextHopId> = self
+            .index
+            .iter()
+            .filter(|(next_hop, _)| next_hop.address() == address)
+            .map(|(_, &id)| id)
+            .collect();
         ids.into_iter()
             .filter(|id| {
                 let entry = &mut self.entries[id.0 as usize];

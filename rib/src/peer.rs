@@ -46,7 +46,11 @@ pub struct PeerSettings {
 impl PeerSettings {
     /// iBGP or eBGP, by the AS we present.
     pub fn peer_type(&self) -> PeerType {
-        if self.local_as == self.remote_as { PeerType::Ibgp } else { PeerType::Ebgp }
+        if self.local_as == self.remote_as {
+            PeerType::Ibgp
+        } else {
+            PeerType::Ebgp
+        }
     }
 }
 
@@ -104,7 +108,12 @@ impl PeerTable {
     }
 
     pub(crate) fn insert(&mut self, id: PeerId, settings: Arc<PeerSettings>) {
-        let state = PeerState { settings, source: None, session: None, retained: FamilySet::EMPTY };
+        let state = PeerState {
+            settings,
+            source: None,
+            session: None,
+            retained: FamilySet::EMPTY,
+        };
         self.peers.insert(id, state);
     }
 

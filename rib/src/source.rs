@@ -1,4 +1,4 @@
-//! Where paths come from: this node itself, the kernel, or one session of a peer.
+//! Where paths come from: this node itself, or one session of a peer.
 
 use std::net::IpAddr;
 
@@ -14,14 +14,12 @@ pub(crate) struct SourceId(pub(crate) u16);
 impl SourceId {
     /// Routes that this node originates by configuration: blocks, service ranges.
     pub(crate) const LOCAL: SourceId = SourceId(0);
-    /// Routes that other programs put into the kernel.
-    pub(crate) const KERNEL: SourceId = SourceId(1);
 }
 
 /// What choosing and exporting must know of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// The peer; `None` for [`SourceId::LOCAL`] and [`SourceId::KERNEL`].
+    /// The peer; `None` for [`SourceId::LOCAL`].
     pub(crate) peer: Option<PeerId>,
     /// The peer's router id; ours for local routes.
     pub(crate) router_id: RouterId,
@@ -50,7 +48,7 @@ pub(crate) struct SourceTable {
 }
 
 impl SourceTable {
-    /// A table that knows this node and the kernel.
+    /// A table that knows this node.
     pub(crate) fn new(router_id: RouterId, local_as: Asn) -> Self {
         let own = Source {
             peer: None,
@@ -64,7 +62,9 @@ impl SourceTable {
             accepted: FamilyMap::default(),
             is_closing: false,
         };
-        SourceTable { entries: vec![Some(own.clone()), Some(own)] }
+        SourceTable {
+            entries: vec![Some(own)],
+        }
     }
 
     /// Enters a source; `None` when 65,536 are in use.
@@ -82,11 +82,6 @@ impl SourceTable {
     pub(crate) fn remove(&mut self, id: SourceId) {
         self.entries[usize::from(id.0)] = None;
     }
-
-    /// The source, if it still exists.
-    pub(crate) fn get(&self, id: SourceId) -> Option<&Source> {
-        self.entries.get(usize::from(id.0))?.as_ref()
-    }
 }
 
 impl std::ops::Index<SourceId> for SourceTable {
@@ -94,13 +89,17 @@ impl std::ops::Index<SourceId> for SourceTable {
 
     #[expect(clippy::expect_used, reason = "a source outlives every path that names it")]
     fn index(&self, id: SourceId) -> &Source {
-        self.entries[usize::from(id.0)].as_ref().expect("source of a path")
+        self.entries[usize::from(id.0)]
+            .as_ref()
+            .expect("source of a path")
     }
 }
 
 impl std::ops::IndexMut<SourceId> for SourceTable {
     #[expect(clippy::expect_used, reason = "a source outlives every path that names it")]
     fn index_mut(&mut self, id: SourceId) -> &mut Source {
-        self.entries[usize::from(id.0)].as_mut().expect("source of a path")
+        self.entries[usize::from(id.0)]
+            .as_mut()
+            .expect("source of a path")
     }
 }

@@ -104,7 +104,9 @@ impl<P> Default for PrefixTable<P> {
 impl<P: Prefix> PrefixTable<P> {
     /// The prefix's id, if the table holds it.
     pub(crate) fn find(&self, prefix: P) -> Option<PrefixId> {
-        self.index.find(self.hash(prefix), |&at| self.nodes[at as usize].prefix == prefix).map(|&at| PrefixId(at))
+        self.index
+            .find(self.hash(prefix), |&at| self.nodes[at as usize].prefix == prefix)
+            .map(|&at| PrefixId(at))
     }
 
     /// The prefix's id; enters the prefix when it is new.
@@ -114,7 +116,11 @@ impl<P: Prefix> PrefixTable<P> {
         if let Some(&at) = self.index.find(hash, |&at| nodes[at as usize].prefix == prefix) {
             return PrefixId(at);
         }
-        let node = Node { prefix, head: NONE, best: NONE };
+        let node = Node {
+            prefix,
+            head: NONE,
+            best: NONE,
+        };
         let at = match self.free_nodes.pop() {
             Some(at) => {
                 nodes[at as usize] = node;
@@ -125,7 +131,8 @@ impl<P: Prefix> PrefixTable<P> {
                 (nodes.len() - 1) as u32
             }
         };
-        self.index.insert_unique(hash, at, |&at| hash_prefix(hasher, nodes[at as usize].prefix));
+        self.index
+            .insert_unique(hash, at, |&at| hash_prefix(hasher, nodes[at as usize].prefix));
         PrefixId(at)
     }
 
@@ -158,7 +165,9 @@ impl<P: Prefix> PrefixTable<P> {
 
     /// The path that a source announced with this path identifier, dead or not.
     pub(crate) fn path_from(&self, id: PrefixId, source: SourceId, remote_id: u32) -> Option<PathId> {
-        self.paths(id).find(|(_, path)| path.source == source && path.remote_id == remote_id).map(|(id, _)| id)
+        self.paths(id)
+            .find(|(_, path)| path.source == source && path.remote_id == remote_id)
+            .map(|(id, _)| id)
     }
 
     /// Adds a path to a prefix.
@@ -274,7 +283,10 @@ impl<P: Prefix> PrefixTable<P> {
 
     /// The path at an index of such a walk; `None` for a free slot.
     pub(crate) fn path_at(&self, at: u32) -> Option<(PathId, &Path)> {
-        self.paths.get(at as usize).filter(|path| path.prefix != NONE).map(|path| (PathId(at), path))
+        self.paths
+            .get(at as usize)
+            .filter(|path| path.prefix != NONE)
+            .map(|path| (PathId(at), path))
     }
 
     /// One past the highest prefix index.
@@ -284,7 +296,10 @@ impl<P: Prefix> PrefixTable<P> {
 
     /// The prefix at an index of a walk; `None` where no path leads to one.
     pub(crate) fn prefix_at(&self, at: u32) -> Option<PrefixId> {
-        self.nodes.get(at as usize).filter(|node| node.head != NONE).map(|_| PrefixId(at))
+        self.nodes
+            .get(at as usize)
+            .filter(|node| node.head != NONE)
+            .map(|_| PrefixId(at))
     }
 
     fn hash(&self, prefix: P) -> u64 {

@@ -13,6 +13,10 @@ use crate::wire::update::UpdateBatch;
 /// Two keep the socket busy while the next frame is made; the newest state of everything else stays in the RIB.
 pub const FRAME_CREDIT: usize = 2;
 
+/// Room in the channel for frames. More than the credit: moving a peer to another update group may say what it must
+/// forget without waiting for credit.
+pub const FRAME_ROOM: usize = FRAME_CREDIT + 6;
+
 /// One message from a peer's task, over one bounded channel shared by all peers.
 #[derive(Debug)]
 pub struct PeerMessage {
@@ -26,7 +30,7 @@ pub struct PeerMessage {
 #[derive(Debug)]
 pub enum PeerBody {
     /// Established. `frames` takes encoded UPDATEs (whole messages, any number in one `Bytes`); its capacity is
-    /// [`FRAME_CREDIT`]. It closes when the session ends.
+    /// [`FRAME_ROOM`]. It closes when the session ends.
     Up {
         /// What was negotiated.
         negotiated: Box<Negotiated>,

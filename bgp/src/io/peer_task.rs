@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::io::message::{FRAME_CREDIT, PeerBody, PeerMessage};
+use crate::io::message::{FRAME_ROOM, PeerBody, PeerMessage};
 use crate::io::socket;
 use crate::peer_id::PeerId;
 use crate::session::collision::Direction;
@@ -370,7 +370,7 @@ impl PeerTask {
                 }
             }
             Action::Up(direction, negotiated) => {
-                let (sender, receiver) = mpsc::channel(FRAME_CREDIT);
+                let (sender, receiver) = mpsc::channel(FRAME_ROOM);
                 self.frames = Some((direction, receiver));
                 self.tell_rib(PeerBody::Up {
                     negotiated,

@@ -159,7 +159,7 @@ impl Default for GracefulRestart {
 }
 
 /// BGP Role of the local speaker (RFC 9234 §4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// We are the peer's provider.
     Provider,

@@ -106,9 +106,9 @@ pub(crate) fn cut<'a, P: Prefix>(
     }
     // Withdrawals first, then runs of equal source, announcement and attributes: one set of UPDATEs each.
     let sort_key = |item: &Item<'a>| {
-        let announced = item.announcement.map(|announcement| {
-            (std::ptr::from_ref(announcement) as usize, source.attrs(item.item))
-        });
+        let announced = item
+            .announcement
+            .map(|announcement| (std::ptr::from_ref(announcement) as usize, source.attrs(item.item)));
         (announced.is_some(), item.source, announced, item.had_other_source)
     };
     batch.sort_by_cached_key(sort_key);
@@ -127,15 +127,28 @@ pub(crate) fn cut<'a, P: Prefix>(
             None => encode_withdraw(&mut bytes, &key.encode, &nlri),
             Some(announcement) => encode_run(&mut bytes, key, source, announcement, first, &nlri),
         }
-        let instead = if first.had_other_source { withdraw_for_source(key, &nlri) } else { Vec::new() };
+        let instead = if first.had_other_source {
+            withdraw_for_source(key, &nlri)
+        } else {
+            Vec::new()
+        };
         match segments.last_mut() {
             Some(last) if last.source == first.source && instead.is_empty() && last.instead.is_empty() => {
                 last.end = bytes.len();
             }
-            _ => segments.push(Segment { source: first.source, end: bytes.len(), instead }),
+            _ => segments.push(Segment {
+                source: first.source,
+                end: bytes.len(),
+                instead,
+            }),
         }
     }
-    Chunk { from, to, bytes: bytes.into(), segments }
+    Chunk {
+        from,
+        to,
+        bytes: bytes.into(),
+        segments,
+    }
 }
 
 fn encode_run<P: Prefix>(

@@ -76,7 +76,9 @@ impl EgressKey {
             software: _,
         } = negotiated;
         let own_next_hop = match (family, local_address) {
-            (Family::Ipv4Unicast, IpAddr::V4(_)) | (Family::Ipv6Unicast, IpAddr::V6(_)) => Some(*local_address),
+            (Family::Ipv4Unicast, IpAddr::V4(_)) | (Family::Ipv6Unicast, IpAddr::V6(_)) => {
+                Some(*local_address)
+            }
             (Family::Ipv4Unicast, IpAddr::V6(_)) if *extended_next_hop => Some(*local_address),
             (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => own[family],
         };

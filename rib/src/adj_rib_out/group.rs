@@ -45,8 +45,11 @@ struct Said {
     had_other_source: bool,
 }
 
-const UNSAID: Said =
-    Said { announcement: AnnouncementId::NONE, source: SourceId::LOCAL, had_other_source: false };
+const UNSAID: Said = Said {
+    announcement: AnnouncementId::NONE,
+    source: SourceId::LOCAL,
+    had_other_source: false,
+};
 
 /// What a group is to say of an item from now on.
 pub(crate) struct Outgoing {
@@ -64,6 +67,8 @@ struct Member {
     credit: u8,
     /// End-of-RIB (or, in a refresh, EoRR) is due once this position is reached; `None`: said.
     feed_end: Option<Position>,
+    /// BoRR is due before anything else.
+    owes_begin: bool,
     /// The feed answers a ROUTE-REFRESH of a peer that wants it framed (RFC 7313).
     is_framed: bool,
 }
@@ -114,7 +119,36 @@ impl UpdateGroup {
     }
 
     pub(crate) fn paths(&self) -> Paths {
-        if self.key.all_paths { Paths::All } else { Paths::Best }
+        if self.key.all_paths {
+            Paths::All
+        } else {
+            Paths::Best
+        }
+    }
+
+    /// Changes what the members are told from now on; the caller says the new state of every item with
+    /// [`Self::set`]. Positions and what was said stay, so only differences are sent.
+    pub(crate) fn set_key(&mut self, key: Arc<EgressKey>) {
+        self.key = key;
+        self.chunks.clear();
+    }
+
+    pub(crate) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// One past the highest item that something was said of.
+    pub(crate) fn items(&self) -> u32 {
+        self.said.len() as u32
+    }
+
+    /// A source is gone: what was once said of its routes is nobody's from now on.
+    pub(crate) fn forget_source(&mut self, source: SourceId) {
+        self.said
+            .iter_mut()
+            .filter(|said| said.source == source)
+            .for_each(|said| said.source = SourceId::LOCAL);
+        self.chunks.clear();
     }
 
     pub(crate) fn has_members(&self) -> bool {
@@ -150,7 +184,11 @@ impl UpdateGroup {
             self.count(said.source, -1);
         }
         self.count(source, 1);
-        self.said[item as usize] = Said { announcement, source, had_other_source };
+        self.said[item as usize] = Said {
+            announcement,
+            source,
+            had_other_source,
+        };
         self.journal.record(item);
         self.is_ready = true;
     }
@@ -163,7 +201,14 @@ impl UpdateGroup {
     /// Takes a peer in. Its feed starts at once: everything that is announced, then End-of-RIB.
     pub(crate) fn join(&mut self, peer: PeerId, source: SourceId, credit: u8) {
         let feed_end = Some(self.journal.end());
-        self.members.push(Member { peer, source, position: 0, credit, feed_end, is_framed: false });
+        self.members.push(Member {
+            peer,
+            source,
+            position: 0,
+            credit,
+            feed_end,
+            is_framed: false,
+        });
         self.is_ready = true;
     }
 
@@ -174,11 +219,14 @@ impl UpdateGroup {
     }
 
     /// A peer asks for everything again (RFC 2918), framed by BoRR and EoRR if `is_framed` (RFC 7313).
-    pub(crate) fn refresh(&mut self, peer: PeerId, is_framed: bool, sink: &mut impl FrameSink) {
+    pub(crate) fn refresh(&mut self, peer: PeerId, is_framed: bool) {
         let end = self.journal.end();
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
             if is_framed {
-                sink.frame(peer, pipit_bgp::wire::route_refresh::begin_of_refresh(self.key.family));
+                sink.frame(
+                    peer,
+                    pipit_bgp::wire::route_refresh::begin_of_refresh(self.key.family),
+                );
             }
             (member.position, member.feed_end, member.is_framed) = (0, Some(end), is_framed);
             self.is_ready = true;
@@ -195,7 +243,12 @@ impl UpdateGroup {
 
     /// How many prefixes (or paths) a peer is told, once it has read everything.
     pub(crate) fn announced_to(&self, source: SourceId) -> u32 {
-        self.announced - self.announced_from.get(usize::from(source.0)).copied().unwrap_or(0)
+        self.announced
+            - self
+                .announced_from
+                .get(usize::from(source.0))
+                .copied()
+                .unwrap_or(0)
     }
 
     /// What is announced for an item, and from whom.
@@ -236,10 +289,25 @@ impl UpdateGroup {
         holds_end_of_rib: bool,
         sink: &mut impl FrameSink,
     ) -> bool {
-        let Member { peer, source: own, position, feed_end, is_framed, .. } = self.members[at];
+        let Member {
+            peer,
+            source: own,
+            position,
+            feed_end,
+            is_framed,
+            ..
+        } = self.members[at];
+        if std::mem::take(&mut self.members[at].owes_begin) {
+            self.members[at].credit -= 1;
+            sink.frame(
+                peer,
+                pipit_bgp::wire::route_refresh::begin_of_refresh(self.key.family),
+            );
+            return true;
+        }
         if let Some(end) = feed_end
             && position >= end
-            && !(holds_end_of_rib && !is_framed)
+            && (is_framed || !holds_end_of_rib)
         {
             let bytes = if is_framed {
                 pipit_bgp::wire::route_refresh::end_of_refresh(self.key.family)
@@ -283,21 +351,36 @@ impl UpdateGroup {
         let items = self.journal.read(from).map(|(item, after)| {
             let said = self.said[item as usize];
             let announcement = self.announcements.get(usize::from(said.announcement.0));
-            (Item { item, announcement, source: said.source, had_other_source: said.had_other_source }, after)
+            (
+                Item {
+                    item,
+                    announcement,
+                    source: said.source,
+                    had_other_source: said.had_other_source,
+                },
+                after,
+            )
         });
         cut(from, self.journal.end(), items, &self.key, source)
     }
 
     /// Forgets what every member has read and nobody will ask for again.
     fn tidy(&mut self) {
-        let read_by_all = self.members.iter().map(|member| member.position).min().unwrap_or(self.journal.end());
+        let read_by_all = self
+            .members
+            .iter()
+            .map(|member| member.position)
+            .min()
+            .unwrap_or(self.journal.end());
         self.chunks.retain(|chunk| chunk.from >= read_by_all);
         let (journal, said) = (&mut self.journal, &mut self.said);
         self.withdrawn.retain(|&item| {
             if said[item as usize].announcement != AnnouncementId::NONE {
                 return false;
             }
-            let Some(position) = journal.position(item) else { return false };
+            let Some(position) = journal.position(item) else {
+                return false;
+            };
             let is_known = position < read_by_all;
             if is_known {
                 journal.forget(item);
@@ -307,15 +390,21 @@ impl UpdateGroup {
         });
         if self.journal.wants_compaction() {
             self.chunks.clear();
-            let positions =
-                self.members.iter_mut().flat_map(|member| [Some(&mut member.position), member.feed_end.as_mut()]);
+            let positions = self
+                .members
+                .iter_mut()
+                .flat_map(|member| [Some(&mut member.position), member.feed_end.as_mut()]);
             self.journal.compact(positions.flatten());
         }
     }
 
     fn announcement_id(&mut self, announcement: Announcement) -> AnnouncementId {
         // A handful in practice: what differs from route to route (originator, cluster) is not part of it.
-        if let Some(at) = self.announcements.iter().rposition(|known| *known == announcement) {
+        if let Some(at) = self
+            .announcements
+            .iter()
+            .rposition(|known| *known == announcement)
+        {
             return AnnouncementId(at as u16);
         }
         self.announcements.push(announcement);

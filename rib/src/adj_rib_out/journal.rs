@@ -44,7 +44,10 @@ impl Journal {
 
     /// Where an item's last change stands; `None` when it has none.
     pub(crate) fn position(&self, item: u32) -> Option<Position> {
-        self.positions.get(item as usize).copied().filter(|&position| position != VOID)
+        self.positions
+            .get(item as usize)
+            .copied()
+            .filter(|&position| position != VOID)
     }
 
     /// One past the last entry.
@@ -54,9 +57,9 @@ impl Journal {
 
     /// The valid items from a position on, each with the position after it.
     pub(crate) fn read(&self, from: Position) -> impl Iterator<Item = (u32, Position)> {
-        (from..).zip(&self.entries[(from as usize).min(self.entries.len())..]).filter_map(|(at, &item)| {
-            (self.positions[item as usize] == at).then_some((item, at + 1))
-        })
+        (from..)
+            .zip(&self.entries[(from as usize).min(self.entries.len())..])
+            .filter_map(|(at, &item)| (self.positions[item as usize] == at).then_some((item, at + 1)))
     }
 
     /// Whether void entries outweigh the valid ones so far that squeezing them out pays.

@@ -12,6 +12,6 @@ mod egress;
 mod group;
 mod journal;
 
-pub(crate) use chunk::Item;
+pub(crate) use chunk::ChunkSource;
 pub(crate) use egress::EgressKey;
 pub(crate) use group::{FrameSink, GroupId, Outgoing, Paths, UpdateGroup};

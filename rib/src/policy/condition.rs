@@ -57,7 +57,11 @@ pub(crate) struct Subject<'a> {
 impl Condition {
     pub(crate) fn holds(&self, subject: &Subject<'_>) -> bool {
         match self {
-            Condition::Prefix { net, operator, length } => {
+            Condition::Prefix {
+                net,
+                operator,
+                length,
+            } => {
                 let len = subject.prefix.prefix_len();
                 operator.holds(*net, subject.prefix)
                     && length.is_none_or(|(min, max)| (min..=max).contains(&len))
@@ -93,7 +97,11 @@ mod tests {
     use super::*;
 
     fn holds(net: &str, operator: PrefixOperator, length: Option<(u8, u8)>, prefix: &str) -> bool {
-        let condition = Condition::Prefix { net: net.parse().unwrap(), operator, length };
+        let condition = Condition::Prefix {
+            net: net.parse().unwrap(),
+            operator,
+            length,
+        };
         condition.holds(&Subject {
             prefix: prefix.parse().unwrap(),
             attrs: Attributes::new(&[]),
@@ -107,12 +115,27 @@ mod tests {
     #[test]
     fn c130_prefix_operators_are_prefix_relations() {
         use PrefixOperator::*;
-        for (operator, same, inside, outside) in
-            [(Equal, true, false, false), (NotEqual, false, true, true), (In, true, true, false), (NotIn, false, false, true)]
-        {
-            assert_eq!(holds("10.0.0.0/8", operator, None, "10.0.0.0/8"), same, "{operator:?}");
-            assert_eq!(holds("10.0.0.0/8", operator, None, "10.1.0.0/16"), inside, "{operator:?}");
-            assert_eq!(holds("10.0.0.0/8", operator, None, "11.0.0.0/16"), outside, "{operator:?}");
+        for (operator, same, inside, outside) in [
+            (Equal, true, false, false),
+            (NotEqual, false, true, true),
+            (In, true, true, false),
+            (NotIn, false, false, true),
+        ] {
+            assert_eq!(
+                holds("10.0.0.0/8", operator, None, "10.0.0.0/8"),
+                same,
+                "{operator:?}"
+            );
+            assert_eq!(
+                holds("10.0.0.0/8", operator, None, "10.1.0.0/16"),
+                inside,
+                "{operator:?}"
+            );
+            assert_eq!(
+                holds("10.0.0.0/8", operator, None, "11.0.0.0/16"),
+                outside,
+                "{operator:?}"
+            );
         }
     }
 

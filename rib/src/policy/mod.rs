@@ -86,7 +86,10 @@ pub(crate) fn evaluate<'a>(
     for (filter_at, filter) in filters.into_iter().enumerate() {
         for (rule_at, rule) in filter.rules.iter().enumerate() {
             if rule.conditions.iter().all(|condition| condition.holds(subject)) {
-                let at = RuleRef { filter: filter_at as u16, rule: rule_at as u16 };
+                let at = RuleRef {
+                    filter: filter_at as u16,
+                    rule: rule_at as u16,
+                };
                 return match &rule.action {
                     Action::Accept(operations) => Verdict::Accept(at, operations),
                     Action::Reject => Verdict::Reject(at),

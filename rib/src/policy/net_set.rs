@@ -33,7 +33,10 @@ impl NetSet {
         if !self.nets.remove(&net) {
             return false;
         }
-        if let Ok(at) = self.lengths.binary_search_by(|(have, _)| net.prefix_len().cmp(have)) {
+        if let Ok(at) = self
+            .lengths
+            .binary_search_by(|(have, _)| net.prefix_len().cmp(have))
+        {
             self.lengths[at].1 -= 1;
             if self.lengths[at].1 == 0 {
                 self.lengths.remove(at);
@@ -49,10 +52,13 @@ impl NetSet {
 
     /// The longest member that equals or covers the prefix.
     pub fn covering(&self, net: IpNet) -> Option<IpNet> {
-        self.lengths.iter().filter(|(len, _)| *len <= net.prefix_len()).find_map(|&(len, _)| {
-            let candidate = truncated(net, len)?;
-            self.nets.get(&candidate).copied()
-        })
+        self.lengths
+            .iter()
+            .filter(|(len, _)| *len <= net.prefix_len())
+            .find_map(|&(len, _)| {
+                let candidate = truncated(net, len)?;
+                self.nets.get(&candidate).copied()
+            })
     }
 
     /// Whether some member equals or covers the prefix.
@@ -103,7 +109,10 @@ mod tests {
 
     #[test]
     fn the_longest_covering_member_is_found_and_removal_forgets_it() {
-        let mut set: NetSet = ["10.0.0.0/8", "10.1.0.0/16", "fd00::/8", "0.0.0.0/0"].map(net).into_iter().collect();
+        let mut set: NetSet = ["10.0.0.0/8", "10.1.0.0/16", "fd00::/8", "0.0.0.0/0"]
+            .map(net)
+            .into_iter()
+            .collect();
         assert_eq!(set.covering(net("10.1.2.0/24")), Some(net("10.1.0.0/16")));
         assert_eq!(set.covering(net("10.1.0.0/16")), Some(net("10.1.0.0/16")));
         assert_eq!(set.covering(net("10.0.0.0/7")), Some(net("0.0.0.0/0")));

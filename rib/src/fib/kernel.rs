@@ -1,0 +1,115 @@
+//! The kernel's routes, links and addresses as events, and what we ask of it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+/// One next hop of a kernel route.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct KernelHop {
+    /// Gateway; `None` for a route that is directly on the link.
+    pub gateway: Option<IpAddr>,
+    /// Interface index; zero where there is none.
+    pub device: u32,
+    /// The gateway counts as on the link although no address says so.
+    pub is_onlink: bool,
+    /// Share of an ECMP route, from 1.
+    pub weight: u8,
+}
+
+/// What a route does with its packets.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum KernelAction {
+    /// Drops them silently.
+    Blackhole,
+    /// Sends them on.
+    Unicast(SmallVec<[KernelHop; 1]>),
+    /// Anything that pipit never writes (unreachable, prohibit, local …), by its Linux number.
+    Other(u8),
+}
+
+/// A route without its prefix.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct KernelRoute {
+    /// What it does.
+    pub action: KernelAction,
+    /// Priority; lower wins. IPv6 knows no zero: the kernel makes it 1024.
+    pub metric: u32,
+}
+
+/// What the kernel says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KernelEvent {
+    /// A dump starts: what it does not show is not there.
+    DumpBegin,
+    /// The dump is complete.
+    DumpEnd,
+    /// A route of the table in use is there.
+    Route {
+        /// Destination.
+        prefix: IpNet,
+        /// Who wrote it (rtm_protocol).
+        protocol: u8,
+        /// The rest.
+        route: KernelRoute,
+    },
+    /// It is there no longer.
+    RouteGone {
+        /// Destination.
+        prefix: IpNet,
+        /// Who wrote it.
+        protocol: u8,
+        /// The rest.
+        route: KernelRoute,
+    },
+    /// An interface.
+    Link {
+        /// Index.
+        index: u32,
+        /// Name.
+        name: String,
+        /// Administratively up.
+        is_up: bool,
+    },
+    /// An interface that is gone.
+    LinkGone {
+        /// Index.
+        index: u32,
+    },
+    /// An address came or went: connected networks may have changed.
+    AddressChanged,
+    /// Events were lost.
+    Overrun,
+}
+
+/// One change to the kernel's table.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FibOp {
+    /// Destination.
+    pub prefix: IpNet,
+    /// What to do.
+    pub kind: FibOpKind,
+    /// The route to write, or the one to delete.
+    pub route: KernelRoute,
+}
+
+/// See [`FibOp`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FibOpKind {
+    /// There is none of ours with this metric: fail if there is a foreign one.
+    Create,
+    /// Take the place of ours with this metric, in one step.
+    Replace,
+    /// Remove ours with this metric.
+    Delete,
+}
+
+/// Why the kernel refused one change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FibRefusal {
+    /// Index in the batch.
+    pub at: usize,
+    /// `errno`.
+    pub errno: i32,
+}

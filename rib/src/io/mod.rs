@@ -1,0 +1,4 @@
+//! The task around the RIB, and the netlink sockets.
+
+pub mod netlink;
+pub mod task;

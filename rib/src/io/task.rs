@@ -1,0 +1,283 @@
+//! The loop around the [`Rib`]: what it is told, what it is asked, what it wants done.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use pipit_bgp::io::SpeakerHandle;
+use pipit_bgp::io::message::{PeerBody, PeerMessage};
+use pipit_bgp::wire::iana::ErrorCode;
+use pipit_bgp::wire::notification::Notification;
+use pipit_bgp::{Family, FamilyMap, PeerId};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use crate::fib::FibView;
+use crate::io::netlink::{Report, Request};
+use crate::peer::PeerSettings;
+use crate::query::{PeerCounts, RouteFilter, RouteView, Totals};
+use crate::rib::{FamilyPolicy, NodeSettings, Output, Rib};
+
+/// Messages taken at once before peers and the kernel get their share.
+const BURST: usize = 64;
+/// Commands that may wait.
+const COMMANDS: usize = 64;
+
+/// What the daemon says to the RIB.
+#[derive(Debug)]
+pub enum Command {
+    /// Settings of the node.
+    Node(NodeSettings),
+    /// Policy of a family.
+    Policy(Family, Box<FamilyPolicy>),
+    /// Originate a route; with a blackhole in the kernel or without.
+    Originate(IpNet, bool),
+    /// No longer originate it.
+    Withdraw(IpNet, bool),
+    /// Add or change a peer.
+    SetPeer(PeerId, Box<PeerSettings>),
+    /// Forget a peer.
+    RemovePeer(PeerId),
+    /// The first complete configuration is in force: recovery begins, and these peers are expected.
+    Configured(Vec<PeerId>),
+    /// A question.
+    Query(Query),
+}
+
+/// Counts of every peer, and totals.
+pub type Counts = (Vec<(PeerId, FamilyMap<PeerCounts>)>, Totals);
+/// Routes, and where the next page starts.
+pub type Page = (Vec<RouteView>, Option<u64>);
+
+/// What the RIB is asked. Who has stopped waiting is not answered.
+#[derive(Debug)]
+pub enum Query {
+    /// Counts by peer, and totals.
+    Peers(oneshot::Sender<Counts>),
+    /// A page of routes.
+    Routes(
+        RouteFilter,
+        u64,
+        usize,
+        oneshot::Sender<(Vec<RouteView>, Option<u64>)>,
+    ),
+    /// The kernel's routes.
+    Fib(oneshot::Sender<Vec<FibView>>),
+}
+
+/// The way to speak to the RIB's task. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RibHandle(mpsc::Sender<Command>);
+
+impl RibHandle {
+    /// Says something; waits while too much has been said already.
+    pub async fn send(&self, command: Command) {
+        // The task ends only with the daemon.
+        let _ = self.0.send(command).await;
+    }
+
+    /// Counts by peer, and totals.
+    pub async fn peers(&self) -> Counts {
+        self.ask(Query::Peers).await.unwrap_or_default()
+    }
+
+    /// A page of routes: see [`Rib::routes`].
+    pub async fn routes(
+        &self,
+        filter: RouteFilter,
+        cursor: u64,
+        limit: usize,
+    ) -> (Vec<RouteView>, Option<u64>) {
+        self.ask(|reply| Query::Routes(filter, cursor, limit, reply))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// The kernel's routes.
+    pub async fn fib(&self) -> Vec<FibView> {
+        self.ask(Query::Fib).await.unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Query(question(reply))).await;
+        answer.await.ok()
+    }
+}
+
+/// The RIB's channels and neighbours.
+pub struct RibTask {
+    rib: Rib,
+    commands: mpsc::Receiver<Command>,
+    routes: mpsc::Receiver<PeerMessage>,
+    speaker: SpeakerHandle,
+    kernel: mpsc::Sender<Request>,
+    reports: mpsc::Receiver<Report>,
+    frames: HashMap<PeerId, mpsc::Sender<Bytes>>,
+    is_restart: bool,
+}
+
+impl RibTask {
+    /// Puts a RIB to work. `reports` has delivered the first dump already (`is_restart`: it held routes of ours).
+    pub fn spawn(
+        rib: Rib,
+        is_restart: bool,
+        routes: mpsc::Receiver<PeerMessage>,
+        speaker: SpeakerHandle,
+        (kernel, reports): (mpsc::Sender<Request>, mpsc::Receiver<Report>),
+    ) -> RibHandle {
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let frames = HashMap::new();
+        let task = RibTask {
+            rib,
+            commands,
+            routes,
+            speaker,
+            kernel,
+            reports,
+            frames,
+            is_restart,
+        };
+        tokio::spawn(task.run());
+        RibHandle(sender)
+    }
+
+    async fn run(mut self) {
+        let mut burst = Vec::with_capacity(BURST);
+        loop {
+            let deadline = self.rib.poll_timeout();
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_commands(command),
+                    None => return,
+                },
+                Some(report) = self.reports.recv() => self.handle_reports(report),
+                count = self.routes.recv_many(&mut burst, BURST) => {
+                    if count == 0 {
+                        return;
+                    }
+                    burst.drain(..).for_each(|message| self.handle_peer(message));
+                }
+                () = timer => self.rib.handle_timeout(Instant::now()),
+            }
+            self.rib.flush();
+            self.carry_out().await;
+        }
+    }
+
+    /// What was said together acts together.
+    fn handle_commands(&mut self, first: Command) {
+        self.handle_command(first);
+        for _ in 0..BURST {
+            match self.commands.try_recv() {
+                Ok(command) => self.handle_command(command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Node(settings) => self.rib.set_node(settings),
+            Command::Policy(family, policy) => self.rib.set_policy(family, *policy),
+            Command::Originate(net, is_in_kernel) => self.rib.originate(net, is_in_kernel),
+            Command::Withdraw(net, is_in_kernel) => self.rib.withdraw(net, is_in_kernel),
+            Command::SetPeer(id, settings) => self.rib.set_peer(id, *settings),
+            Command::RemovePeer(id) => {
+                self.frames.remove(&id);
+                self.rib.remove_peer(id);
+            }
+            Command::Configured(peers) => {
+                let expected = if self.is_restart { peers } else { Vec::new() };
+                self.rib.begin_recovery(Instant::now(), expected);
+            }
+            Command::Query(query) => self.answer(query),
+        }
+    }
+
+    fn answer(&mut self, query: Query) {
+        // A client that hung up needs no answer.
+        match query {
+            Query::Peers(reply) => drop(reply.send((self.rib.peer_counts(), self.rib.totals()))),
+            Query::Routes(filter, cursor, limit, reply) => {
+                drop(reply.send(self.rib.routes(&filter, cursor, limit)))
+            }
+            Query::Fib(reply) => drop(reply.send(self.rib.fib_ref().query())),
+        }
+    }
+
+    fn handle_reports(&mut self, first: Report) {
+        self.handle_report(first);
+        for _ in 0..BURST {
+            match self.reports.try_recv() {
+                Ok(report) => self.handle_report(report),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn handle_report(&mut self, report: Report) {
+        match report {
+            Report::Events(events) => self.rib.handle_kernel(Instant::now(), events),
+            Report::Applied(refusals) => self.rib.fib().handle_result(&refusals),
+        }
+    }
+
+    fn handle_peer(&mut self, PeerMessage { peer, body }: PeerMessage) {
+        let now = Instant::now();
+        match body {
+            PeerBody::Up { negotiated, frames } => {
+                self.frames.insert(peer, frames);
+                self.rib.handle_up(now, peer, negotiated);
+            }
+            PeerBody::Routes(batch) => self.rib.handle_routes(now, peer, &batch),
+            PeerBody::Drained => self.rib.handle_drained(peer),
+            PeerBody::FamilyDisabled(family) => self.rib.handle_family_disabled(peer, family),
+            PeerBody::Down(end) => {
+                self.frames.remove(&peer);
+                self.rib.handle_down(now, peer, &end);
+            }
+        }
+    }
+
+    async fn carry_out(&mut self) {
+        while let Some(output) = self.rib.poll_output() {
+            match output {
+                Output::Frame(peer, bytes) => {
+                    let Some(frames) = self.frames.get(&peer) else {
+                        continue;
+                    };
+                    if let Err(error) = frames.try_send(bytes) {
+                        debug!(%peer, %error, "a frame found no taker");
+                    }
+                }
+                Output::PrefixLimit(peer, family, limit) => {
+                    warn!(%peer, %family, limit, "prefix limit exceeded");
+                    let reason = format!("more than {limit} {family} prefixes");
+                    let notification = Notification::new(ErrorCode::MAX_PREFIXES);
+                    // The speaker may itself be waiting for room in our channel.
+                    let speaker = self.speaker.clone();
+                    tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
+                }
+                Output::Dump => drop(self.kernel.send(Request::Dump).await),
+                Output::RecoveryDone => {
+                    let speaker = self.speaker.clone();
+                    tokio::spawn(async move { speaker.recovery_done().await });
+                }
+                Output::Loaded(_) => {}
+            }
+        }
+        while let Some(batch) = self.rib.fib().poll_batch() {
+            if self.kernel.send(Request::Apply(batch)).await.is_err() {
+                return;
+            }
+        }
+    }
+}

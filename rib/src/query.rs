@@ -1,0 +1,304 @@
+//! Read-only questions to the RIB, and their answers as plain data.
+
+use ipnet::IpNet;
+use pipit_bgp::wire::attr::{AttrView, Origin};
+use pipit_bgp::{Family, FamilyMap, PeerId};
+use serde::Serialize;
+
+use crate::best_path::Step;
+use crate::family_rib::FamilyRib;
+use crate::fib::FibPrefix;
+use crate::rib::Rib;
+use crate::source::SourceId;
+use crate::table::{Path, PathFlags};
+
+/// One path to one prefix.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct RouteView {
+    /// Destination.
+    pub prefix: IpNet,
+    /// Address family.
+    pub family: Family,
+    /// BGP next hop; `None` for own routes.
+    pub next_hop: Option<String>,
+    /// Session name of the peer, or `local`.
+    pub peer: String,
+    /// This is the path in use.
+    pub best: bool,
+    /// Part of the multipath set.
+    pub multipath: bool,
+    /// Why it is, or is not, the path in use.
+    pub reason: String,
+    /// AS path, as people write it.
+    pub as_path: String,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// ORIGIN.
+    pub origin: &'static str,
+    /// Communities, `65000:100`.
+    pub communities: Vec<String>,
+    /// Large communities, `65000:1:2`.
+    pub large_communities: Vec<String>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<String>,
+    /// CLUSTER_LIST.
+    pub cluster_list: Vec<String>,
+    /// Path identifier as received.
+    pub path_id: u32,
+    /// Kept from before the peer restarted.
+    pub stale: bool,
+}
+
+/// Routes of one peer, counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct PeerCounts {
+    /// Received and still in force.
+    pub received: u32,
+    /// Of those, accepted by import policy.
+    pub accepted: u32,
+    /// Announced to the peer.
+    pub sent: u32,
+}
+
+/// Which routes are asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum RouteFilter {
+    /// All.
+    #[default]
+    All,
+    /// Exactly this prefix.
+    Exact(IpNet),
+    /// This prefix and everything inside.
+    Inside(IpNet),
+    /// The longest match of an address.
+    For(std::net::IpAddr),
+}
+
+impl Rib {
+    /// Counts of every configured peer.
+    pub fn peer_counts(&self) -> Vec<(PeerId, FamilyMap<PeerCounts>)> {
+        let counts = |peer: &crate::peer::PeerState, family: Family| {
+            let Some(source) = peer.source else {
+                return PeerCounts::default();
+            };
+            let entry = &self.shared.sources[source];
+            let group = peer.session.as_ref().and_then(|session| session.groups[family]);
+            let sent = match family {
+                Family::Ipv4Unicast => self.ipv4.announced_to(group, source),
+                Family::Ipv6Unicast => self.ipv6.announced_to(group, source),
+            };
+            PeerCounts {
+                received: entry.received[family],
+                accepted: entry.accepted[family],
+                sent,
+            }
+        };
+        self.peers
+            .iter()
+            .map(|(id, peer)| {
+                let ipv4 = counts(peer, Family::Ipv4Unicast);
+                (
+                    id,
+                    FamilyMap {
+                        ipv4,
+                        ipv6: counts(peer, Family::Ipv6Unicast),
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// A page of routes: those of at most `limit` prefixes from `cursor` on, and where the next page starts. The
+    /// cursor counts prefixes of both families in the order of their slots; a route that comes or goes between two
+    /// pages may be missed, none is shown twice.
+    pub fn routes(&self, filter: &RouteFilter, cursor: u64, limit: usize) -> (Vec<RouteView>, Option<u64>) {
+        let slots4 = u64::from(self.ipv4.table.prefix_slots());
+        let end = slots4 + u64::from(self.ipv6.table.prefix_slots());
+        let mut views = Vec::new();
+        if let RouteFilter::For(address) = filter {
+            return (self.longest_match(*address), None);
+        }
+        let (mut at, mut prefixes) = (cursor, 0);
+        while at < end && prefixes < limit {
+            let before = views.len();
+            if at < slots4 {
+                self.route_views(&self.ipv4, at as u32, filter, &mut views);
+            } else {
+                self.route_views(&self.ipv6, (at - slots4) as u32, filter, &mut views);
+            }
+            prefixes += usize::from(views.len() > before);
+            at += 1;
+        }
+        (views, (at < end).then_some(at))
+    }
+
+    /// Prefixes and paths in the RIB, attribute sets, and the octets these hold.
+    pub fn totals(&self) -> Totals {
+        Totals {
+            prefixes: self.ipv4.table.len() + self.ipv6.table.len(),
+            paths: self.ipv4.table.live_paths() + self.ipv6.table.live_paths(),
+            attribute_sets: self.shared.attrs.len(),
+            attribute_bytes: self.shared.attrs.bytes_held(),
+        }
+    }
+
+    fn longest_match(&self, address: std::net::IpAddr) -> Vec<RouteView> {
+        let mut net = IpNet::from(address);
+        loop {
+            let mut views = Vec::new();
+            let exact = RouteFilter::Exact(net);
+            match net {
+                IpNet::V4(prefix) => {
+                    if let Some(id) = self.ipv4.table.find(prefix) {
+                        self.route_views(&self.ipv4, id.0, &exact, &mut views);
+                    }
+                }
+                IpNet::V6(prefix) => {
+                    if let Some(id) = self.ipv6.table.find(prefix) {
+                        self.route_views(&self.ipv6, id.0, &exact, &mut views);
+                    }
+                }
+            }
+            match net.supernet() {
+                Some(next) if views.is_empty() => net = next,
+                _ => return views,
+            }
+        }
+    }
+
+    fn route_views<P: FibPrefix>(
+        &self,
+        family: &FamilyRib<P>,
+        slot: u32,
+        filter: &RouteFilter,
+        views: &mut Vec<RouteView>,
+    ) {
+        let Some(id) = family.table.prefix_at(slot) else {
+            return;
+        };
+        let prefix: IpNet = family.table.prefix(id).into();
+        let is_wanted = match filter {
+            RouteFilter::All | RouteFilter::For(_) => true,
+            RouteFilter::Exact(net) => *net == prefix,
+            RouteFilter::Inside(net) => net.contains(&prefix),
+        };
+        if !is_wanted {
+            return;
+        }
+        let selection = family.selection(&self.shared, id);
+        let mut of_prefix: Vec<RouteView> = Vec::new();
+        for (path_id, path) in family.table.paths(id) {
+            if !path.flags.contains(PathFlags::DEAD) {
+                let is_best = selection.as_ref().is_some_and(|s| s.best == path_id);
+                let is_equal = selection.as_ref().is_some_and(|s| s.multipath.contains(&path_id));
+                let reason = match &selection {
+                    Some(selection) if is_best => reason_of(selection.step),
+                    _ => self.why_not(path, selection.is_some(), is_equal),
+                };
+                of_prefix.push(self.route_view(
+                    prefix,
+                    P::FAMILY,
+                    path_id,
+                    path,
+                    (is_best, is_equal),
+                    reason,
+                ));
+            }
+        }
+        of_prefix.sort_by_key(|view| (!view.best, view.peer.clone(), view.path_id));
+        views.append(&mut of_prefix);
+    }
+
+    fn why_not(&self, path: &Path, has_best: bool, is_equal: bool) -> String {
+        let set = &self.shared.attrs[path.attrs];
+        if path.flags.contains(PathFlags::REJECTED) {
+            "rejected on import".into()
+        } else if self.shared.next_hops[set.next_hop()].reachability == crate::fib::Reachability::Unreachable
+            && path.source != SourceId::LOCAL
+        {
+            "next hop unreachable".into()
+        } else if is_equal {
+            "as good as the best".into()
+        } else if has_best {
+            "another path is better".into()
+        } else {
+            "not usable".into()
+        }
+    }
+
+    fn route_view(&self, prefix: IpNet, path: &Path, reason: String) -> RouteView {
+        let family = Family::of(prefix.addr());
+        let set = &self.shared.attrs[path.attrs];
+        let attrs = AttrView::new(set.bytes());
+        let source = &self.shared.sources[path.source];
+        let is_local = path.source == SourceId::LOCAL;
+        let peer = source
+            .peer
+            .and_then(|peer| self.peers.get(peer))
+            .map(|peer| peer.settings.name.clone());
+        RouteView {
+            prefix,
+            family,
+            next_hop: (!is_local).then(|| self.shared.next_hops[set.next_hop()].next_hop.to_string()),
+            peer: peer.unwrap_or_else(|| "local".into()),
+            best: false,
+            multipath: false,
+            reason,
+            as_path: attrs.as_path().to_string(),
+            local_pref: attrs.local_pref(),
+            med: attrs.med(),
+            origin: match attrs.origin() {
+                Origin::Igp => "igp",
+                Origin::Egp => "egp",
+                Origin::Incomplete => "incomplete",
+            },
+            communities: attrs
+                .communities()
+                .map(|value| format!("{}:{}", value >> 16, value & 0xffff))
+                .collect(),
+            large_communities: attrs
+                .large_communities()
+                .map(|[a, b, c]| format!("{a}:{b}:{c}"))
+                .collect(),
+            originator_id: attrs.originator_id().map(|id| id.to_string()),
+            cluster_list: attrs.cluster_list().map(|id| id.to_string()).collect(),
+            path_id: path.remote_id,
+            stale: !is_local && path.generation != source.generation[family],
+        }
+    }
+}
+
+/// Sizes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Totals {
+    /// Prefixes.
+    pub prefixes: usize,
+    /// Paths.
+    pub paths: usize,
+    /// Distinct attribute sets.
+    pub attribute_sets: usize,
+    /// Octets of attributes.
+    pub attribute_bytes: usize,
+}
+
+fn reason_of(step: Step) -> String {
+    match step {
+        Step::OnlyPath => "only path",
+        Step::Preference => "preferred kind of origin",
+        Step::FirstHand => "announced by its owner",
+        Step::LlgrStale => "not long-lived stale",
+        Step::LocalPref => "higher local preference",
+        Step::AsPathLength => "shorter AS path",
+        Step::Origin => "lower origin",
+        Step::Med => "lower MED",
+        Step::External => "eBGP over iBGP",
+        Step::IgpMetric => "nearer next hop",
+        Step::RouterId => "lower router id",
+        Step::ClusterListLength => "shorter cluster list",
+        Step::PeerAddress => "lower peer address",
+        Step::PathIdentifier => "lower path identifier",
+    }
+    .into()
+}
