@@ -197,14 +197,12 @@ impl Rib {
                     Some(selection) if is_best => reason_of(selection.step),
                     _ => self.why_not(path, selection.is_some(), is_equal),
                 };
-                of_prefix.push(self.route_view(
-                    prefix,
-                    P::FAMILY,
-                    path_id,
-                    path,
-                    (is_best, is_equal),
-                    reason,
-                ));
+                let view = self.route_view(prefix, path, reason);
+                of_prefix.push(RouteView {
+                    best: is_best,
+                    multipath: is_equal,
+                    ..view
+                });
             }
         }
         of_prefix.sort_by_key(|view| (!view.best, view.peer.clone(), view.path_id));

@@ -207,6 +207,7 @@ impl UpdateGroup {
             position: 0,
             credit,
             feed_end,
+            owes_begin: false,
             is_framed: false,
         });
         self.is_ready = true;
@@ -222,12 +223,7 @@ impl UpdateGroup {
     pub(crate) fn refresh(&mut self, peer: PeerId, is_framed: bool) {
         let end = self.journal.end();
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
-            if is_framed {
-                sink.frame(
-                    peer,
-                    pipit_bgp::wire::route_refresh::begin_of_refresh(self.key.family),
-                );
-            }
+            member.owes_begin = is_framed;
             (member.position, member.feed_end, member.is_framed) = (0, Some(end), is_framed);
             self.is_ready = true;
         }

@@ -56,12 +56,7 @@ pub enum Query {
     /// Counts by peer, and totals.
     Peers(oneshot::Sender<Counts>),
     /// A page of routes.
-    Routes(
-        RouteFilter,
-        u64,
-        usize,
-        oneshot::Sender<(Vec<RouteView>, Option<u64>)>,
-    ),
+    Routes(RouteFilter, u64, usize, oneshot::Sender<Page>),
     /// The kernel's routes.
     Fib(oneshot::Sender<Vec<FibView>>),
 }
@@ -83,12 +78,7 @@ impl RibHandle {
     }
 
     /// A page of routes: see [`Rib::routes`].
-    pub async fn routes(
-        &self,
-        filter: RouteFilter,
-        cursor: u64,
-        limit: usize,
-    ) -> (Vec<RouteView>, Option<u64>) {
+    pub async fn routes(&self, filter: RouteFilter, cursor: u64, limit: usize) -> Page {
         self.ask(|reply| Query::Routes(filter, cursor, limit, reply))
             .await
             .unwrap_or_default()
