@@ -5,3 +5,5 @@
 
 pub mod backend;
 pub mod key;
+pub mod manifest;
+pub mod yaml;
