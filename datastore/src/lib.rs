@@ -6,4 +6,6 @@
 pub mod backend;
 pub mod key;
 pub mod manifest;
+pub mod model;
+pub mod selector;
 pub mod yaml;
