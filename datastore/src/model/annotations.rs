@@ -8,7 +8,7 @@ use pipit_bgp::{Family, FamilySet};
 use serde_json::Value;
 
 use super::fields::{Fields, Problems};
-use super::scalar::parse_duration;
+use super::scalar::{parse_duration, parse_prefix};
 use crate::yaml::scalar_text;
 
 const PREFIX: &str = "pipit.io/";
@@ -308,7 +308,7 @@ fn families(text: &str) -> Option<FamilySet> {
 
 fn prefixes(text: &str) -> Option<Vec<IpNet>> {
     let mut prefixes = items(text)
-        .map(|item| item.parse().ok().map(|net: IpNet| net.trunc()))
+        .map(|item| parse_prefix(item).map(|net| net.trunc()))
         .collect::<Option<Vec<_>>>()?;
     prefixes.sort();
     prefixes.dedup();

@@ -231,8 +231,16 @@ pub(crate) fn address(value: &Value) -> Read<IpAddr> {
 pub(crate) fn prefix(value: &Value) -> Read<IpNet> {
     value
         .as_str()
-        .and_then(|text| text.parse::<IpNet>().ok())
+        .and_then(parse_prefix)
         .ok_or_else(|| ScalarError::NotAPrefix { found: show(value) })
+}
+
+/// `address/length`. `IpNet`'s own parser takes octets with leading zeros, which Go and we refuse as ambiguous.
+pub(crate) fn parse_prefix(text: &str) -> Option<IpNet> {
+    let (address, len) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let is_plain = !len.is_empty() && len.bytes().all(|byte| byte.is_ascii_digit());
+    IpNet::new(address, len.parse().ok().filter(|_| is_plain)?).ok()
 }
 
 /// A prefix of one family as written.
