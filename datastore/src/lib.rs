@@ -4,4 +4,9 @@
 //! pure function, everything the node should do, and `diff` says what changed.
 
 pub mod backend;
+pub mod cache;
 pub mod key;
+pub mod manifest;
+pub mod model;
+pub mod selector;
+pub mod yaml;

@@ -1,0 +1,621 @@
+//! All objects that matter to BGP, typed, as the back-end last told.
+//!
+//! One owner feeds it the back-end's events and asks, when something changed, for the desired state.
+//! **Invariants:** what is visible is always one complete snapshot plus ordered changes, never a part of a snapshot;
+//! an object that cannot be read any more stays at its last good version; a change of what BGP does not look at
+//! (a node's heartbeat) changes nothing here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::backend::{StoreEvent, StoreStatus};
+use crate::key::{BlockId, Key};
+use crate::model::{
+    BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, CalicoNodeStatus, EndpointSlice, FieldProblem,
+    IpPool, LocalNodes, Node, Parsed, RemotePeers, Resource, SecretObject, Service,
+};
+use crate::selector::{Labels, SelectorIndex};
+
+/// Name of an object inside a namespace.
+pub type Namespaced = (String, String);
+
+/// The objects of the datastore.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    current: Objects,
+    /// A snapshot that is being received; it takes `current`'s place when it is complete.
+    staging: Option<Box<Objects>>,
+    selectors: SelectorIndex,
+    is_complete: bool,
+    revision: i64,
+    status: Option<StoreStatus>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Objects {
+    nodes: Section<Arc<str>, Node>,
+    configurations: Section<String, BgpConfiguration>,
+    peers: Section<String, BgpPeer>,
+    filters: Section<String, BgpFilter>,
+    pools: Section<String, IpPool>,
+    /// By owner: only one node's are ever asked for.
+    blocks: BTreeMap<String, Section<BlockId, BlockAffinity>>,
+    statuses: Section<String, CalicoNodeStatus>,
+    secrets: Section<Namespaced, SecretObject>,
+    services: Section<Namespaced, Service>,
+    slices: Section<Namespaced, EndpointSlice>,
+    /// What cannot be read and is not known to be one object: origin to reason.
+    origins: BTreeMap<String, String>,
+}
+
+/// An object as stored.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stored<T> {
+    /// The version in force; `None` when there never was a readable one.
+    pub object: Option<T>,
+    /// Fields of the newest version that cannot be honoured.
+    pub problems: Vec<FieldProblem>,
+    /// Why the newest version cannot be read at all.
+    pub unreadable: Option<String>,
+    /// Whether `object`, or a part of it, is from an older version.
+    pub is_last_good: bool,
+}
+
+/// One kind of object; `version` grows with every change.
+#[derive(Clone, Debug)]
+struct Section<K, T> {
+    objects: BTreeMap<K, Stored<T>>,
+    version: u64,
+}
+
+impl<K, T> Default for Section<K, T> {
+    fn default() -> Self {
+        Section {
+            objects: BTreeMap::new(),
+            version: 0,
+        }
+    }
+}
+
+/// Kinds of objects, for [`Changed`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Node.
+    Nodes,
+    /// BGPConfiguration.
+    Configurations,
+    /// BGPPeer.
+    Peers,
+    /// BGPFilter.
+    Filters,
+    /// IPPool.
+    Pools,
+    /// Block affinities, of any node.
+    Blocks,
+    /// CalicoNodeStatus: concerns who answers them, not the desired state.
+    Statuses,
+    /// Secret.
+    Secrets,
+    /// Service and EndpointSlice.
+    Services,
+    /// Places that cannot be read.
+    Origins,
+}
+
+/// Which kinds of objects an event changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Changed(u16);
+
+impl Changed {
+    /// Nothing changed.
+    pub const NOTHING: Changed = Changed(0);
+
+    /// Whether nothing changed.
+    pub fn is_nothing(self) -> bool {
+        self == Changed::NOTHING
+    }
+
+    /// Whether objects of this kind changed.
+    pub fn contains(self, kind: Kind) -> bool {
+        self.0 & 1 << kind as u16 != 0
+    }
+
+    /// Whether the desired state may be another one now.
+    pub fn concerns_plan(self) -> bool {
+        self.0 & !(1 << Kind::Statuses as u16) != 0
+    }
+
+    /// What either changed.
+    pub fn and(self, other: Changed) -> Changed {
+        Changed(self.0 | other.0)
+    }
+
+    fn when(is_changed: bool, kind: Kind) -> Changed {
+        match is_changed {
+            true => Changed(1 << kind as u16),
+            false => Changed::NOTHING,
+        }
+    }
+}
+
+/// Versions of all that the sessions of a node are computed from: equal versions, equal sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SessionInputs {
+    nodes: u64,
+    configurations: u64,
+    peers: u64,
+    filters: u64,
+    secrets: u64,
+}
+
+impl Cache {
+    /// An empty cache that has not seen a snapshot.
+    pub fn new() -> Cache {
+        Cache::default()
+    }
+
+    /// Takes one event, in the back-end's order.
+    ///
+    /// Between `Begin` and `SnapshotDone` nothing changes; `SnapshotDone` answers for all of it.
+    pub fn handle(&mut self, event: StoreEvent) -> Changed {
+        match event {
+            StoreEvent::Begin => {
+                self.staging = Some(Box::default());
+                Changed::NOTHING
+            }
+            StoreEvent::Put { key, value, .. } => self.put(key, &value),
+            StoreEvent::Unreadable { key, origin, error } => self.unreadable(key, origin, error),
+            StoreEvent::Readable { origin } => {
+                let objects = self.staging.as_deref_mut().unwrap_or(&mut self.current);
+                let is_changed = objects.origins.remove(&origin).is_some();
+                self.visible(Changed::when(is_changed, Kind::Origins))
+            }
+            StoreEvent::Delete { key } => self.delete(&key),
+            StoreEvent::SnapshotDone { revision } => self.snapshot_done(revision),
+            StoreEvent::Settled { revision } => {
+                self.revision = revision;
+                Changed::NOTHING
+            }
+            StoreEvent::Status(status) => {
+                self.status = Some(status);
+                Changed::NOTHING
+            }
+        }
+    }
+
+    /// Whether a whole snapshot has been received; before that nothing may be acted on.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// The back-end's revision of what is visible; zero for files.
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    /// Whether the back-end sees its source; `None` before it said so.
+    pub fn status(&self) -> Option<&StoreStatus> {
+        self.status.as_ref()
+    }
+
+    /// Places that cannot be read and are not known to be one object: origin and reason.
+    pub fn unreadable_origins(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.current
+            .origins
+            .iter()
+            .map(|(origin, error)| (origin.as_str(), error.as_str()))
+    }
+
+    /// Readable nodes by name.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Arc<str>, &Node)> {
+        self.current.nodes.readable()
+    }
+
+    /// A node.
+    pub fn node(&self, name: &str) -> Option<&Stored<Node>> {
+        self.current.nodes.objects.get(name)
+    }
+
+    /// A readable node.
+    pub fn readable_node(&self, name: &str) -> Option<&Node> {
+        self.node(name)?.object.as_ref()
+    }
+
+    /// The BGPConfiguration `default` or `node.<name>`.
+    pub fn configuration(&self, name: &str) -> Option<&BgpConfiguration> {
+        self.current.configurations.objects.get(name)?.object.as_ref()
+    }
+
+    /// Readable BGPPeers by name.
+    pub fn peers(&self) -> impl Iterator<Item = (&String, &BgpPeer)> {
+        self.current.peers.readable()
+    }
+
+    /// BGPFilters by name.
+    pub fn filters(&self) -> impl Iterator<Item = (&String, &BgpFilter)> {
+        self.current.filters.readable()
+    }
+
+    /// A BGPFilter; there is none in force when it was never readable.
+    pub fn filter(&self, name: &str) -> Option<&Stored<BgpFilter>> {
+        self.current.filters.objects.get(name)
+    }
+
+    /// Readable IPPools by name.
+    pub fn pools(&self) -> impl Iterator<Item = (&String, &IpPool)> {
+        self.current.pools.readable()
+    }
+
+    /// The blocks of a node.
+    pub fn blocks(&self, node: &str) -> impl Iterator<Item = (&BlockId, &Stored<BlockAffinity>)> {
+        self.current
+            .blocks
+            .get(node)
+            .into_iter()
+            .flat_map(|section| &section.objects)
+    }
+
+    /// Readable CalicoNodeStatus objects by name.
+    pub fn statuses(&self) -> impl Iterator<Item = (&String, &CalicoNodeStatus)> {
+        self.current.statuses.readable()
+    }
+
+    /// A Secret.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<&SecretObject> {
+        let name = (namespace.to_owned(), name.to_owned());
+        self.current.secrets.objects.get(&name)?.object.as_ref()
+    }
+
+    /// Services by namespace and name.
+    pub fn services(&self) -> impl Iterator<Item = (&Namespaced, &Service)> {
+        self.current.services.readable()
+    }
+
+    /// EndpointSlices by namespace and name.
+    pub fn endpoint_slices(&self) -> impl Iterator<Item = (&Namespaced, &EndpointSlice)> {
+        self.current.slices.readable()
+    }
+
+    /// Which nodes the selectors of BGPPeers match.
+    pub fn selectors(&self) -> &SelectorIndex {
+        &self.selectors
+    }
+
+    /// What the sessions are computed from.
+    pub fn session_inputs(&self) -> SessionInputs {
+        SessionInputs {
+            nodes: self.current.nodes.version,
+            configurations: self.current.configurations.version,
+            peers: self.current.peers.version,
+            filters: self.current.filters.version,
+            secrets: self.current.secrets.version,
+        }
+    }
+
+    /// Objects with something to report: `visit(resource, stored)` without the block affinities of other nodes.
+    pub fn each_problem(&self, node: &str, mut visit: impl FnMut(Key, &[FieldProblem], Option<&str>, bool)) {
+        let objects = &self.current;
+        objects
+            .nodes
+            .each_problem(|name| Key::Node(name.to_string()), &mut visit);
+        objects
+            .configurations
+            .each_problem(|name| Key::BgpConfiguration(name.clone()), &mut visit);
+        objects
+            .peers
+            .each_problem(|name| Key::BgpPeer(name.clone()), &mut visit);
+        objects
+            .filters
+            .each_problem(|name| Key::BgpFilter(name.clone()), &mut visit);
+        objects
+            .pools
+            .each_problem(|name| Key::IpPool(name.clone()), &mut visit);
+        if let Some(blocks) = objects.blocks.get(node) {
+            let key = |id: &BlockId| Key::BlockAffinity {
+                node: node.to_owned(),
+                id: id.clone(),
+            };
+            blocks.each_problem(key, &mut visit);
+        }
+    }
+
+    /// Changes in a snapshot that is still being received are not visible.
+    fn visible(&self, changed: Changed) -> Changed {
+        match self.staging {
+            Some(_) => Changed::NOTHING,
+            None => changed,
+        }
+    }
+
+    fn put(&mut self, key: Key, value: &Value) -> Changed {
+        // An empty IPAM value means something, any other value that is not an object does not.
+        let is_object = value.is_object() || (value.is_null() && matches!(key, Key::BlockAffinity { .. }));
+        if !is_object {
+            let origin = key.to_string();
+            return self.unreadable(Some(key), origin, "the value is not an object".to_owned());
+        }
+        match &mut self.staging {
+            Some(staging) => {
+                staging.apply(&key, Input::Value(value), Some(&self.current));
+                Changed::NOTHING
+            }
+            None => {
+                let changed = self.current.apply(&key, Input::Value(value), None);
+                self.reindex(&key, changed)
+            }
+        }
+    }
+
+    fn unreadable(&mut self, key: Option<Key>, origin: String, error: String) -> Changed {
+        let Some(key) = key else {
+            let objects = self.staging.as_deref_mut().unwrap_or(&mut self.current);
+            let is_changed = objects.origins.insert(origin, error.clone()).as_ref() != Some(&error);
+            return self.visible(Changed::when(is_changed, Kind::Origins));
+        };
+        match &mut self.staging {
+            Some(staging) => {
+                staging.apply(&key, Input::Unreadable(&error), Some(&self.current));
+                Changed::NOTHING
+            }
+            None => {
+                let changed = self.current.apply(&key, Input::Unreadable(&error), None);
+                self.reindex(&key, changed)
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &Key) -> Changed {
+        match &mut self.staging {
+            Some(staging) => {
+                staging.apply(key, Input::Deleted, None);
+                Changed::NOTHING
+            }
+            None => {
+                let changed = self.current.apply(key, Input::Deleted, None);
+                self.reindex(key, changed)
+            }
+        }
+    }
+
+    fn snapshot_done(&mut self, revision: i64) -> Changed {
+        self.revision = revision;
+        let Some(staging) = self.staging.take() else {
+            return Changed::NOTHING;
+        };
+        self.is_complete = true;
+        let changed = self.current.replace(*staging);
+        if changed.contains(Kind::Nodes) {
+            self.selectors = SelectorIndex::default();
+        }
+        if changed.contains(Kind::Nodes) || changed.contains(Kind::Peers) {
+            self.index_selectors();
+        }
+        changed
+    }
+
+    /// Keeps the selector matches right after one object changed.
+    fn reindex(&mut self, key: &Key, changed: Changed) -> Changed {
+        if changed.is_nothing() {
+            return changed;
+        }
+        match key {
+            Key::Node(name) => match self.current.nodes.objects.get_key_value(name.as_str()) {
+                Some((
+                    name,
+                    Stored {
+                        object: Some(node), ..
+                    },
+                )) => {
+                    self.selectors.node_changed(name, &node.labels);
+                }
+                _ => self.selectors.node_removed(name),
+            },
+            Key::BgpPeer(_) => self.index_selectors(),
+            _ => {}
+        }
+        changed
+    }
+
+    /// Evaluates selectors that are new, forgets those that nobody uses any more.
+    fn index_selectors(&mut self) {
+        let mut used = BTreeSet::new();
+        for (_, peer) in self.current.peers.readable() {
+            if let LocalNodes::Selected(text) = &peer.local {
+                used.insert(text.as_str());
+            }
+            if let RemotePeers::Selected(text) = &peer.remote {
+                used.insert(text.as_str());
+            }
+        }
+        self.selectors.retain(&used);
+        for text in used {
+            let nodes = self.current.nodes.readable();
+            let labels = nodes.map(|(name, node)| -> (&Arc<str>, &Labels) { (name, &node.labels) });
+            // One that does not parse matches no node; the BGPPeer's own problems say so.
+            let _ = self.selectors.insert(text, labels);
+        }
+    }
+}
+
+/// What happened to one object.
+#[derive(Clone, Copy)]
+enum Input<'a> {
+    Value(&'a Value),
+    Unreadable(&'a str),
+    Deleted,
+}
+
+impl Objects {
+    /// Applies one change. Last good versions are looked for in `last` when that is another set of objects.
+    fn apply(&mut self, key: &Key, input: Input<'_>, last: Option<&Objects>) -> Changed {
+        macro_rules! apply {
+            ($section:ident, $name:expr, $kind:expr) => {{
+                let name = $name;
+                let last = last.map(|last| last.$section.objects.get(&name));
+                Changed::when(self.$section.apply(name, input, last), $kind)
+            }};
+        }
+        let pair = |namespace: &String, name: &String| (namespace.clone(), name.clone());
+        match key {
+            Key::Node(name) => apply!(nodes, Arc::<str>::from(name.as_str()), Kind::Nodes),
+            Key::BgpConfiguration(name) => apply!(configurations, name.clone(), Kind::Configurations),
+            Key::BgpPeer(name) => apply!(peers, name.clone(), Kind::Peers),
+            Key::BgpFilter(name) => apply!(filters, name.clone(), Kind::Filters),
+            Key::IpPool(name) => apply!(pools, name.clone(), Kind::Pools),
+            Key::CalicoNodeStatus(name) => apply!(statuses, name.clone(), Kind::Statuses),
+            Key::Secret { namespace, name } => apply!(secrets, pair(namespace, name), Kind::Secrets),
+            Key::Service { namespace, name } => apply!(services, pair(namespace, name), Kind::Services),
+            Key::EndpointSlice { namespace, name } => apply!(slices, pair(namespace, name), Kind::Services),
+            Key::BlockAffinity { node, id } => {
+                let last = last.map(|last| last.blocks.get(node).and_then(|section| section.objects.get(id)));
+                let section = self.blocks.entry(node.clone()).or_default();
+                let parse = |value: &Value| BlockAffinity::parse(id, value);
+                let is_changed = section.apply_with(id.clone(), input, last, parse, keep_block);
+                Changed::when(is_changed, Kind::Blocks)
+            }
+        }
+    }
+
+    /// Takes the place of a complete snapshot; says what that changed.
+    fn replace(&mut self, new: Objects) -> Changed {
+        let Objects {
+            nodes,
+            configurations,
+            peers,
+            filters,
+            pools,
+            blocks,
+            statuses,
+            secrets,
+            services,
+            slices,
+            origins,
+        } = new;
+        let mut changed = Changed::when(self.nodes.replace(nodes), Kind::Nodes)
+            .and(Changed::when(
+                self.configurations.replace(configurations),
+                Kind::Configurations,
+            ))
+            .and(Changed::when(self.peers.replace(peers), Kind::Peers))
+            .and(Changed::when(self.filters.replace(filters), Kind::Filters))
+            .and(Changed::when(self.pools.replace(pools), Kind::Pools))
+            .and(Changed::when(self.statuses.replace(statuses), Kind::Statuses))
+            .and(Changed::when(self.secrets.replace(secrets), Kind::Secrets))
+            .and(Changed::when(self.services.replace(services), Kind::Services))
+            .and(Changed::when(self.slices.replace(slices), Kind::Services))
+            .and(Changed::when(self.origins != origins, Kind::Origins));
+        self.origins = origins;
+        for (node, section) in &mut self.blocks {
+            if !blocks.contains_key(node) {
+                changed = changed.and(Changed::when(section.replace(Section::default()), Kind::Blocks));
+            }
+        }
+        for (node, section) in blocks {
+            let is_changed = self.blocks.entry(node).or_default().replace(section);
+            changed = changed.and(Changed::when(is_changed, Kind::Blocks));
+        }
+        changed
+    }
+}
+
+fn keep_block(parsed: &mut Parsed<BlockAffinity>, last: BlockAffinity) -> bool {
+    parsed.object.is_none() && {
+        parsed.object = Some(last);
+        true
+    }
+}
+
+impl<K: Ord, T: Resource + Clone> Section<K, T> {
+    fn apply(&mut self, name: K, input: Input<'_>, last: Option<Option<&Stored<T>>>) -> bool {
+        self.apply_with(name, input, last, T::parse, T::keep_last_good)
+    }
+}
+
+impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
+    /// Says whether anything changed.
+    fn apply_with(
+        &mut self,
+        name: K,
+        input: Input<'_>,
+        last: Option<Option<&Stored<T>>>,
+        parse: impl FnOnce(&Value) -> Parsed<T>,
+        keep_last_good: impl FnOnce(&mut Parsed<T>, T) -> bool,
+    ) -> bool {
+        let last = last.unwrap_or_else(|| self.objects.get(&name));
+        let last_object = || last.and_then(|stored| stored.object.clone());
+        let stored = match input {
+            Input::Deleted => {
+                let is_changed = self.objects.remove(&name).is_some();
+                self.version += u64::from(is_changed);
+                return is_changed;
+            }
+            Input::Value(value) => {
+                let mut parsed = parse(value);
+                let is_last_good = match last_object() {
+                    Some(object) if !parsed.problems.is_empty() => keep_last_good(&mut parsed, object),
+                    _ => false,
+                };
+                Stored {
+                    object: parsed.object,
+                    problems: parsed.problems,
+                    unreadable: None,
+                    is_last_good,
+                }
+            }
+            Input::Unreadable(error) => {
+                let object = last_object();
+                Stored {
+                    is_last_good: object.is_some(),
+                    object,
+                    problems: Vec::new(),
+                    unreadable: Some(error.to_owned()),
+                }
+            }
+        };
+        if self.objects.get(&name) == Some(&stored) {
+            return false;
+        }
+        self.version += 1;
+        self.objects.insert(name, stored);
+        true
+    }
+
+    fn replace(&mut self, new: Section<K, T>) -> bool {
+        if self.objects == new.objects {
+            return false;
+        }
+        self.objects = new.objects;
+        self.version += 1;
+        true
+    }
+}
+
+impl<K: Ord, T> Section<K, T> {
+    fn readable(&self) -> impl Iterator<Item = (&K, &T)> {
+        self.objects
+            .iter()
+            .filter_map(|(name, stored)| Some((name, stored.object.as_ref()?)))
+    }
+
+    fn each_problem(
+        &self,
+        key: impl Fn(&K) -> Key,
+        visit: &mut impl FnMut(Key, &[FieldProblem], Option<&str>, bool),
+    ) {
+        for (name, stored) in &self.objects {
+            if !stored.problems.is_empty() || stored.unreadable.is_some() {
+                visit(
+                    key(name),
+                    &stored.problems,
+                    stored.unreadable.as_deref(),
+                    stored.is_last_good,
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
