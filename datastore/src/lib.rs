@@ -5,6 +5,8 @@
 
 pub mod backend;
 pub mod cache;
+#[cfg(feature = "io")]
+pub mod io;
 pub mod key;
 pub mod manifest;
 pub mod model;

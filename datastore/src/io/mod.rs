@@ -1,0 +1,4 @@
+//! Back-ends: where objects come from.
+
+pub mod etcd;
+pub mod file;
