@@ -319,6 +319,18 @@ impl<P: FibPrefix> FamilyRib<P> {
             .map_or(0, |group| group.announced_to(source))
     }
 
+    /// All prefixes that a path leads to, in no order.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        (0..self.table.prefix_slots()).filter_map(|slot| {
+            let id = self.table.prefix_at(slot)?;
+            let is_live = self
+                .table
+                .paths(id)
+                .any(|(_, path)| !path.flags.contains(PathFlags::DEAD));
+            is_live.then(|| self.table.prefix(id).into())
+        })
+    }
+
     /// The choice among the paths of a prefix as it stands.
     pub(crate) fn selection(&self, shared: &Shared, id: PrefixId) -> Option<Selection> {
         let candidates = self.candidates(shared, id);

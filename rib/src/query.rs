@@ -1,8 +1,11 @@
 //! Read-only questions to the RIB, and their answers as plain data.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
+use pipit_bgp::wire::attr::as_path::AS_SEQUENCE;
 use pipit_bgp::wire::attr::{AttrView, Origin};
-use pipit_bgp::{Family, FamilyMap, PeerId};
+use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, PeerId, RouterId};
 use serde::Serialize;
 
 use crate::best_path::Step;
@@ -13,14 +16,14 @@ use crate::source::SourceId;
 use crate::table::{Path, PathFlags};
 
 /// One path to one prefix.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct RouteView {
     /// Destination.
     pub prefix: IpNet,
     /// Address family.
     pub family: Family,
     /// BGP next hop; `None` for own routes.
-    pub next_hop: Option<String>,
+    pub next_hop: Option<IpAddr>,
     /// Session name of the peer, or `local`.
     pub peer: String,
     /// This is the path in use.
@@ -29,26 +32,37 @@ pub struct RouteView {
     pub multipath: bool,
     /// Why it is, or is not, the path in use.
     pub reason: String,
-    /// AS path, as people write it.
-    pub as_path: String,
+    /// AS path, nearest AS first.
+    pub as_path: Vec<AsPathPart>,
     /// LOCAL_PREF.
     pub local_pref: Option<u32>,
     /// MULTI_EXIT_DISC.
     pub med: Option<u32>,
     /// ORIGIN.
-    pub origin: &'static str,
-    /// Communities, `65000:100`.
-    pub communities: Vec<String>,
-    /// Large communities, `65000:1:2`.
-    pub large_communities: Vec<String>,
+    pub origin: Origin,
+    /// Communities (RFC 1997).
+    pub communities: Vec<u32>,
+    /// Large communities (RFC 8092).
+    pub large_communities: Vec<[u32; 3]>,
+    /// Extended communities (RFC 4360), in hexadecimal.
+    pub extended_communities: Vec<String>,
     /// ORIGINATOR_ID.
-    pub originator_id: Option<String>,
+    pub originator_id: Option<RouterId>,
     /// CLUSTER_LIST.
-    pub cluster_list: Vec<String>,
+    pub cluster_list: Vec<ClusterId>,
     /// Path identifier as received.
     pub path_id: u32,
     /// Kept from before the peer restarted.
     pub stale: bool,
+}
+
+/// An element of an AS path as people count it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AsPathPart {
+    /// One AS of a sequence.
+    As(Asn),
+    /// An AS_SET.
+    Set(Vec<Asn>),
 }
 
 /// Routes of one peer, counted.
@@ -110,28 +124,29 @@ impl Rib {
             .collect()
     }
 
-    /// A page of routes: those of at most `limit` prefixes from `cursor` on, and where the next page starts. The
-    /// cursor counts prefixes of both families in the order of their slots; a route that comes or goes between two
-    /// pages may be missed, none is shown twice.
-    pub fn routes(&self, filter: &RouteFilter, cursor: u64, limit: usize) -> (Vec<RouteView>, Option<u64>) {
-        let slots4 = u64::from(self.ipv4.table.prefix_slots());
-        let end = slots4 + u64::from(self.ipv6.table.prefix_slots());
-        let mut views = Vec::new();
+    /// A page of routes: those of at most `limit` prefixes after `after`, in the order of prefixes, IPv4 first; and
+    /// where the next page starts. Cost: one look at every prefix of the table.
+    pub fn routes(
+        &self,
+        filter: &RouteFilter,
+        after: Option<IpNet>,
+        limit: usize,
+    ) -> (Vec<RouteView>, Option<IpNet>) {
         if let RouteFilter::For(address) = filter {
             return (self.longest_match(*address), None);
         }
-        let (mut at, mut prefixes) = (cursor, 0);
-        while at < end && prefixes < limit {
-            let before = views.len();
-            if at < slots4 {
-                self.route_views(&self.ipv4, at as u32, filter, &mut views);
-            } else {
-                self.route_views(&self.ipv6, (at - slots4) as u32, filter, &mut views);
-            }
-            prefixes += usize::from(views.len() > before);
-            at += 1;
+        let wanted = |net: &IpNet| match filter {
+            RouteFilter::All | RouteFilter::For(_) => true,
+            RouteFilter::Exact(exact) => net == exact,
+            RouteFilter::Inside(outer) => outer.contains(net),
+        };
+        let all = self.ipv4.prefixes().chain(self.ipv6.prefixes()).filter(wanted);
+        let (page, next) = page(all, after, limit);
+        let mut views = Vec::new();
+        for net in page {
+            self.views_of(net, &mut views);
         }
-        (views, (at < end).then_some(at))
+        (views, next)
     }
 
     /// Prefixes and paths in the RIB, attribute sets, and the octets these hold.
@@ -144,23 +159,11 @@ impl Rib {
         }
     }
 
-    fn longest_match(&self, address: std::net::IpAddr) -> Vec<RouteView> {
+    fn longest_match(&self, address: IpAddr) -> Vec<RouteView> {
         let mut net = IpNet::from(address);
         loop {
             let mut views = Vec::new();
-            let exact = RouteFilter::Exact(net);
-            match net {
-                IpNet::V4(prefix) => {
-                    if let Some(id) = self.ipv4.table.find(prefix) {
-                        self.route_views(&self.ipv4, id.0, &exact, &mut views);
-                    }
-                }
-                IpNet::V6(prefix) => {
-                    if let Some(id) = self.ipv6.table.find(prefix) {
-                        self.route_views(&self.ipv6, id.0, &exact, &mut views);
-                    }
-                }
-            }
+            self.views_of(net, &mut views);
             match net.supernet() {
                 Some(next) if views.is_empty() => net = next,
                 _ => return views,
@@ -168,25 +171,18 @@ impl Rib {
         }
     }
 
-    fn route_views<P: FibPrefix>(
-        &self,
-        family: &FamilyRib<P>,
-        slot: u32,
-        filter: &RouteFilter,
-        views: &mut Vec<RouteView>,
-    ) {
-        let Some(id) = family.table.prefix_at(slot) else {
-            return;
-        };
-        let prefix: IpNet = family.table.prefix(id).into();
-        let is_wanted = match filter {
-            RouteFilter::All | RouteFilter::For(_) => true,
-            RouteFilter::Exact(net) => *net == prefix,
-            RouteFilter::Inside(net) => net.contains(&prefix),
-        };
-        if !is_wanted {
-            return;
+    fn views_of(&self, net: IpNet, views: &mut Vec<RouteView>) {
+        match net {
+            IpNet::V4(prefix) => self.route_views(&self.ipv4, prefix, views),
+            IpNet::V6(prefix) => self.route_views(&self.ipv6, prefix, views),
         }
+    }
+
+    fn route_views<P: FibPrefix>(&self, family: &FamilyRib<P>, prefix: P, views: &mut Vec<RouteView>) {
+        let Some(id) = family.table.find(prefix) else {
+            return;
+        };
+        let prefix: IpNet = prefix.into();
         let selection = family.selection(&self.shared, id);
         let mut of_prefix: Vec<RouteView> = Vec::new();
         for (path_id, path) in family.table.paths(id) {
@@ -239,29 +235,20 @@ impl Rib {
         RouteView {
             prefix,
             family,
-            next_hop: (!is_local).then(|| self.shared.next_hops[set.next_hop()].next_hop.to_string()),
+            next_hop: (!is_local).then(|| self.shared.next_hops[set.next_hop()].next_hop.address()),
             peer: peer.unwrap_or_else(|| "local".into()),
             best: false,
             multipath: false,
             reason,
-            as_path: attrs.as_path().to_string(),
+            as_path: as_path(attrs),
             local_pref: attrs.local_pref(),
             med: attrs.med(),
-            origin: match attrs.origin() {
-                Origin::Igp => "igp",
-                Origin::Egp => "egp",
-                Origin::Incomplete => "incomplete",
-            },
-            communities: attrs
-                .communities()
-                .map(|value| format!("{}:{}", value >> 16, value & 0xffff))
-                .collect(),
-            large_communities: attrs
-                .large_communities()
-                .map(|[a, b, c]| format!("{a}:{b}:{c}"))
-                .collect(),
-            originator_id: attrs.originator_id().map(|id| id.to_string()),
-            cluster_list: attrs.cluster_list().map(|id| id.to_string()).collect(),
+            origin: attrs.origin(),
+            communities: attrs.communities().collect(),
+            large_communities: attrs.large_communities().collect(),
+            extended_communities: attrs.extended_communities().map(hexadecimal).collect(),
+            originator_id: attrs.originator_id(),
+            cluster_list: attrs.cluster_list().collect(),
             path_id: path.remote_id,
             stale: !is_local && path.generation != source.generation[family],
         }
@@ -279,6 +266,40 @@ pub struct Totals {
     pub attribute_sets: usize,
     /// Octets of attributes.
     pub attribute_bytes: usize,
+}
+
+/// The `limit` smallest prefixes after `after`, in order, and the last of them if there are more.
+pub(crate) fn page(
+    all: impl Iterator<Item = IpNet>,
+    after: Option<IpNet>,
+    limit: usize,
+) -> (Vec<IpNet>, Option<IpNet>) {
+    let mut found: Vec<IpNet> = all.filter(|net| after.is_none_or(|after| *net > after)).collect();
+    let limit = limit.max(1);
+    let has_more = found.len() > limit;
+    if has_more {
+        found.select_nth_unstable(limit);
+        found.truncate(limit);
+    }
+    found.sort_unstable();
+    let next = found.last().copied().filter(|_| has_more);
+    (found, next)
+}
+
+fn as_path(attrs: AttrView<'_>) -> Vec<AsPathPart> {
+    let mut parts = Vec::new();
+    for segment in attrs.as_path().segments() {
+        if segment.kind == AS_SEQUENCE {
+            parts.extend(segment.members().map(AsPathPart::As));
+        } else {
+            parts.push(AsPathPart::Set(segment.members().collect()));
+        }
+    }
+    parts
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn reason_of(step: Step) -> String {

@@ -278,28 +278,34 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
-    pub(crate) fn query<'a>(&self, shapes: &'a Shapes, mut each: impl FnMut(IpNet, State<'a>)) {
-        let mut sorted: Vec<(&P, &Entry)> = self.entries.iter().collect();
-        sorted.sort_unstable_by_key(|(prefix, _)| **prefix);
-        for (&prefix, entry) in sorted {
-            let route = |id: RouteId| shapes.route(id);
-            let state = match (entry.wanted, entry.actual) {
-                (None, None) => continue,
-                (None, Some(actual)) if entry.flags.is_adopted => State::Stale(route(actual)),
-                (None, Some(actual)) => State::Removing(route(actual)),
-                (Some(wanted), actual) => match (shapes.resolved(wanted), actual) {
-                    (Err(_), Some(actual)) => State::Removing(route(actual)),
-                    (Err(parked), None) => State::Parked(parked),
-                    (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
-                    (Ok(resolved), _) => match i32::from(entry.flags.refused) {
-                        0 => State::Pending(route(resolved)),
-                        EEXIST => State::Conflict(route(resolved)),
-                        errno => State::Refused(route(resolved), errno),
-                    },
+    /// All prefixes that are wanted or there, in no order.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = IpNet> {
+        let has_state = |entry: &Entry| entry.wanted.is_some() || entry.actual.is_some();
+        self.entries
+            .iter()
+            .filter(move |(_, entry)| has_state(entry))
+            .map(|(&prefix, _)| prefix.into())
+    }
+
+    /// How a prefix is; `None` when it is neither wanted nor there.
+    pub(crate) fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
+        let entry = self.entries.get(&prefix)?;
+        let route = |id: RouteId| shapes.route(id);
+        Some(match (entry.wanted, entry.actual) {
+            (None, None) => return None,
+            (None, Some(actual)) if entry.flags.is_adopted => State::Stale(route(actual)),
+            (None, Some(actual)) => State::Removing(route(actual)),
+            (Some(wanted), actual) => match (shapes.resolved(wanted), actual) {
+                (Err(_), Some(actual)) => State::Removing(route(actual)),
+                (Err(parked), None) => State::Parked(parked),
+                (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
+                (Ok(resolved), _) => match i32::from(entry.flags.refused) {
+                    0 => State::Pending(route(resolved)),
+                    EEXIST => State::Conflict(route(resolved)),
+                    errno => State::Refused(route(resolved), errno),
                 },
-            };
-            each(prefix.into(), state);
-        }
+            },
+        })
     }
 }
 

@@ -32,6 +32,7 @@ pub use target::{FibAction, FibTarget, Hop, Tunnel};
 
 use crate::fib::family_fib::{FamilyFib, State};
 use crate::fib::resolve::{Parked, Topology};
+use crate::query::page;
 
 /// Operations in one batch: large enough to amortise the round trip, small enough to react.
 const BATCH: usize = 512;
@@ -223,14 +224,19 @@ impl Fib {
         self.repaired
     }
 
-    /// All routes, for people; sorted by prefix within each family.
-    pub fn query(&self) -> Vec<FibView> {
-        let mut views = Vec::new();
-        self.ipv4
-            .query(&self.shapes, |prefix, state| views.push(self.view(prefix, state)));
-        self.ipv6
-            .query(&self.shapes, |prefix, state| views.push(self.view(prefix, state)));
-        views
+    /// A page of routes, for people: at most `limit` prefixes after `after`, in order, IPv4 first; and where the next
+    /// page starts. Cost: one look at every prefix.
+    pub fn query(&self, after: Option<IpNet>, limit: usize) -> (Vec<FibView>, Option<IpNet>) {
+        let (page, next) = page(self.ipv4.prefixes().chain(self.ipv6.prefixes()), after, limit);
+        let state = |net: IpNet| match net {
+            IpNet::V4(prefix) => self.ipv4.state(prefix, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.state(prefix, &self.shapes),
+        };
+        let views = page
+            .into_iter()
+            .filter_map(|net| Some(self.view(net, state(net)?)))
+            .collect();
+        (views, next)
     }
 
     fn handle_event(&mut self, event: KernelEvent) -> bool {

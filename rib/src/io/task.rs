@@ -47,8 +47,8 @@ pub enum Command {
 
 /// Counts of every peer, and totals.
 pub type Counts = (Vec<(PeerId, FamilyMap<PeerCounts>)>, Totals);
-/// Routes, and where the next page starts.
-pub type Page = (Vec<RouteView>, Option<u64>);
+/// Items, and where the next page starts.
+pub type Page<T> = (Vec<T>, Option<IpNet>);
 
 /// What the RIB is asked. Who has stopped waiting is not answered.
 #[derive(Debug)]
@@ -56,9 +56,14 @@ pub enum Query {
     /// Counts by peer, and totals.
     Peers(oneshot::Sender<Counts>),
     /// A page of routes.
-    Routes(RouteFilter, u64, usize, oneshot::Sender<Page>),
-    /// The kernel's routes.
-    Fib(oneshot::Sender<Vec<FibView>>),
+    Routes(
+        RouteFilter,
+        Option<IpNet>,
+        usize,
+        oneshot::Sender<Page<RouteView>>,
+    ),
+    /// A page of the kernel's routes.
+    Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
 }
 
 /// The way to speak to the RIB's task. Cheap to clone.
@@ -77,16 +82,19 @@ impl RibHandle {
         self.ask(Query::Peers).await.unwrap_or_default()
     }
 
-    /// A page of routes: see [`Rib::routes`].
-    pub async fn routes(&self, filter: RouteFilter, cursor: u64, limit: usize) -> Page {
-        self.ask(|reply| Query::Routes(filter, cursor, limit, reply))
-            .await
-            .unwrap_or_default()
+    /// A page of routes: see [`Rib::routes`]. `None` when the RIB is gone.
+    pub async fn routes(
+        &self,
+        filter: RouteFilter,
+        after: Option<IpNet>,
+        limit: usize,
+    ) -> Option<Page<RouteView>> {
+        self.ask(|reply| Query::Routes(filter, after, limit, reply)).await
     }
 
-    /// The kernel's routes.
-    pub async fn fib(&self) -> Vec<FibView> {
-        self.ask(Query::Fib).await.unwrap_or_default()
+    /// A page of the kernel's routes: see [`crate::fib::Fib::query`]. `None` when the RIB is gone.
+    pub async fn fib(&self, after: Option<IpNet>, limit: usize) -> Option<Page<FibView>> {
+        self.ask(|reply| Query::Fib(after, limit, reply)).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
@@ -196,10 +204,10 @@ impl RibTask {
         // A client that hung up needs no answer.
         match query {
             Query::Peers(reply) => drop(reply.send((self.rib.peer_counts(), self.rib.totals()))),
-            Query::Routes(filter, cursor, limit, reply) => {
-                drop(reply.send(self.rib.routes(&filter, cursor, limit)))
+            Query::Routes(filter, after, limit, reply) => {
+                drop(reply.send(self.rib.routes(&filter, after, limit)))
             }
-            Query::Fib(reply) => drop(reply.send(self.rib.fib_ref().query())),
+            Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_ref().query(after, limit))),
         }
     }
 
