@@ -5,8 +5,10 @@
 
 pub mod backend;
 pub mod cache;
+pub mod desired;
 pub mod key;
 pub mod manifest;
 pub mod model;
+pub mod plan;
 pub mod selector;
 pub mod yaml;
