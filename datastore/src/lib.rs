@@ -7,8 +7,10 @@ pub mod backend;
 pub mod cache;
 #[cfg(feature = "io")]
 pub mod io;
+pub mod desired;
 pub mod key;
 pub mod manifest;
 pub mod model;
+pub mod plan;
 pub mod selector;
 pub mod yaml;

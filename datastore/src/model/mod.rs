@@ -44,6 +44,8 @@ pub use scalar::ScalarError;
 pub use secret::SecretObject;
 pub use service::{Service, ServiceType, TrafficPolicy};
 
+pub(crate) use scalar::parse_prefix;
+
 use serde_json::Value;
 
 /// A kind of object that the cache keeps.

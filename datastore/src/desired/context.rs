@@ -1,0 +1,161 @@
+//! The node that is planned for, and the settings that concern it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use ipnet::IpNet;
+use pipit_bgp::{Asn, ClusterId, Family, RouterId};
+use sha2::{Digest, Sha256};
+
+use super::NoPlan;
+use super::environment::Environment;
+use crate::cache::Cache;
+use crate::model::{BgpConfiguration, BindMode, LogSeverity, Node, ProgramClusterRoutes};
+
+/// AS of a cluster that does not say one.
+const DEFAULT_ASN: Asn = Asn(64512);
+/// The BGP port.
+const DEFAULT_PORT: u16 = 179;
+/// Priority of normal routes.
+const DEFAULT_PRIORITY: u32 = 1024;
+
+static DEFAULTS: LazyLock<BgpConfiguration> = LazyLock::new(BgpConfiguration::default);
+
+/// What every part of the computation looks at.
+pub(super) struct Context<'c> {
+    pub(super) cache: &'c Cache,
+    pub(super) name: &'c str,
+    pub(super) node: &'c Node,
+    pub(super) environment: &'c Environment,
+    /// The BGPConfiguration `default`; all defaults when there is none.
+    pub(super) cluster: &'c BgpConfiguration,
+    /// The BGPConfiguration `node.<name>`. Only its log severity, port and prefix advertisements count.
+    own: &'c BgpConfiguration,
+}
+
+impl<'c> Context<'c> {
+    pub(super) fn new(cache: &'c Cache, name: &'c str, environment: &'c Environment) -> Result<Self, NoPlan> {
+        let stored = cache.node(name).ok_or_else(|| NoPlan::NoSuchNode {
+            node: name.to_owned(),
+        })?;
+        let node = stored.object.as_ref().ok_or_else(|| NoPlan::NodeUnreadable {
+            node: name.to_owned(),
+            reason: match (&stored.unreadable, stored.problems.first()) {
+                (Some(error), _) => error.clone(),
+                (None, Some(problem)) => format!("{}: {}", problem.field, problem.message),
+                (None, None) => "its value is not an object".to_owned(),
+            },
+        })?;
+        Ok(Context {
+            cache,
+            name,
+            node,
+            environment,
+            cluster: cache.configuration("default").unwrap_or(&DEFAULTS),
+            own: cache.configuration(&format!("node.{name}")).unwrap_or(&DEFAULTS),
+        })
+    }
+
+    pub(super) fn router_id(&self) -> Result<RouterId, NoPlan> {
+        match self.environment.router_id.as_deref() {
+            Some("hash") => Ok(hashed_router_id(self.name)),
+            Some(text) => text.parse().map_err(|_| NoPlan::RouterIdUnreadable {
+                text: text.to_owned(),
+            }),
+            None => Ok(match self.address(Family::Ipv4Unicast) {
+                Some(IpAddr::V4(address)) => RouterId(address),
+                // Calico leaves an IPv6-only node without one; the hash is what an operator would have to ask for.
+                _ => hashed_router_id(self.name),
+            }),
+        }
+    }
+
+    /// AS of nodes that do not say their own.
+    pub(super) fn cluster_asn(&self) -> Asn {
+        self.cluster.asn.unwrap_or(DEFAULT_ASN)
+    }
+
+    pub(super) fn local_asn(&self) -> Asn {
+        self.asn_of(self.node)
+    }
+
+    pub(super) fn asn_of(&self, node: &Node) -> Asn {
+        node.asn.unwrap_or_else(|| self.cluster_asn())
+    }
+
+    pub(super) fn cluster_id(&self) -> Option<ClusterId> {
+        self.node.cluster_id
+    }
+
+    pub(super) fn log_severity(&self) -> LogSeverity {
+        self.own
+            .log_severity
+            .or(self.cluster.log_severity)
+            .unwrap_or_default()
+    }
+
+    /// The node's address and subnet; `None` when the family is not enabled.
+    pub(super) fn network(&self, family: Family) -> Option<IpNet> {
+        self.node.addresses[family]
+    }
+
+    pub(super) fn address(&self, family: Family) -> Option<IpAddr> {
+        Some(self.network(family)?.addr())
+    }
+
+    pub(super) fn listen_port(&self) -> u16 {
+        self.own
+            .listen_port
+            .or(self.cluster.listen_port)
+            .unwrap_or(DEFAULT_PORT)
+    }
+
+    /// The port that another node is known to listen on; `None` when nobody says one.
+    pub(super) fn listen_port_of(&self, node: &str) -> Option<u16> {
+        self.cache
+            .configuration(&format!("node.{node}"))
+            .and_then(|configuration| configuration.listen_port)
+            .or(self.cluster.listen_port)
+    }
+
+    pub(super) fn listens_on_own_address_only(&self) -> bool {
+        self.cluster.bind_mode == Some(BindMode::NodeIp)
+    }
+
+    pub(super) fn normal_priority(&self, family: Family) -> u32 {
+        self.cluster.normal_priority[family].unwrap_or(DEFAULT_PRIORITY)
+    }
+
+    pub(super) fn program_cluster_routes(&self) -> ProgramClusterRoutes {
+        self.cluster.program_cluster_routes.unwrap_or_default()
+    }
+
+    /// The object whose `prefixAdvertisements` count: the node's own replace the cluster's, in both families.
+    pub(super) fn advertisements(&self) -> &'c BgpConfiguration {
+        match self.own.has_prefix_advertisements {
+            true => self.own,
+            false => self.cluster,
+        }
+    }
+}
+
+/// The first four octets of the name's SHA-256, below 224 in the first (Calico's `hash`).
+fn hashed_router_id(name: &str) -> RouterId {
+    let digest = Sha256::digest(name.as_bytes());
+    let (first, rest) = match digest[..] {
+        [first, b, c, d, ..] => (first, [b, c, d]),
+        _ => (0, [0; 3]),
+    };
+    let first = if first > 223 { first - 32 } else { first };
+    RouterId(Ipv4Addr::new(first, rest[0], rest[1], rest[2]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c029_the_hash_of_kube_master() {
+        assert_eq!(hashed_router_id("kube-master").to_string(), "25.79.212.8");
+    }
+}

@@ -1,0 +1,617 @@
+//! BGPPeers and the mesh to sessions, each with why it exists.
+//!
+//! Candidates come in the order of precedence: global BGPPeers, those for some nodes, reverse peering; within a
+//! class by name. The first one for an address and port gets the session, the mesh gets what is left.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use pipit_bgp::session::config::Secret;
+use pipit_bgp::{Asn, ClusterId, Family, FamilyMap};
+
+use super::HostRoute;
+use super::context::Context;
+use super::problems::ProblemSet;
+use super::session::{Held, Session, SessionSource};
+use crate::model::{
+    BgpPeer, LocalNodes, NextHopMode, Node, PeerAddress, PeerExtensions, PeerType, RemotePeers, SecretRef,
+};
+
+/// The sessions of both families, and what comes with them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sessions {
+    /// By name.
+    pub(super) peers: FamilyMap<Arc<Vec<Session>>>,
+    pub(super) host_routes: FamilyMap<Vec<HostRoute>>,
+    pub(super) problems: ProblemSet,
+}
+
+/// Computes all sessions of the node.
+pub(super) fn sessions(context: &Context<'_>) -> Sessions {
+    let mut builder = Builder::new(context);
+    for class in [Class::Global, Class::Node, Class::Reverse] {
+        for (name, peer) in context.cache.peers() {
+            builder.peer(class, name, peer);
+        }
+    }
+    builder.mesh();
+    builder.finish()
+}
+
+/// Precedence of a BGPPeer's sessions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Class {
+    Global,
+    Node,
+    Reverse,
+}
+
+/// What makes a session one of its own: a neighbour and a port; no port counts as one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Slot {
+    address: IpAddr,
+    interface: Option<Arc<str>>,
+    port: Option<u16>,
+}
+
+/// One neighbour that a BGPPeer describes.
+struct Neighbour {
+    slot: Slot,
+    asn: Option<Asn>,
+    /// Known only when the neighbour was found as a node by a selector.
+    cluster_id: Option<ClusterId>,
+    /// By text comparison with our address.
+    passive: bool,
+    kind: NeighbourKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NeighbourKind {
+    /// `peerIP`: all fields of the BGPPeer count.
+    Address,
+    /// `peerSelector` or reverse: AS and port are the node's.
+    Node,
+    /// `localWorkloadSelector`: only AS numbers and filters count.
+    LocalWorkload,
+}
+
+/// What all sessions of one BGPPeer and family have in common.
+struct Shared {
+    resource: Arc<str>,
+    extensions: Arc<PeerExtensions>,
+    import_filters: Arc<[String]>,
+    export_filters: Arc<[String]>,
+    has_invalid_filter: bool,
+    password_ref: Option<Arc<SecretRef>>,
+    password: Option<Arc<Secret>>,
+}
+
+struct Builder<'c> {
+    context: &'c Context<'c>,
+    addresses: FamilyMap<Option<IpAddr>>,
+    local_asn: Asn,
+    /// Who has each slot: the class and name of a BGPPeer.
+    slots: HashMap<Slot, (Class, &'c str)>,
+    /// BGPPeers with a session to an address, with the field that asks for it.
+    by_address: HashMap<IpAddr, Vec<(&'c str, &'static str)>>,
+    /// Nodes by address, alphabetically; only made when a `peerIP` has to be looked up.
+    nodes_by_address: Option<HashMap<IpAddr, Vec<(&'c Arc<str>, &'c Node)>>>,
+    sessions: FamilyMap<Vec<Session>>,
+    host_routes: FamilyMap<BTreeMap<IpNet, IpAddr>>,
+    problems: ProblemSet,
+}
+
+impl<'c> Builder<'c> {
+    fn new(context: &'c Context<'c>) -> Self {
+        Builder {
+            context,
+            addresses: FamilyMap {
+                ipv4: context.address(Family::Ipv4Unicast),
+                ipv6: context.address(Family::Ipv6Unicast),
+            },
+            local_asn: context.local_asn(),
+            slots: HashMap::new(),
+            by_address: HashMap::new(),
+            nodes_by_address: None,
+            sessions: FamilyMap::default(),
+            host_routes: FamilyMap::default(),
+            problems: ProblemSet::default(),
+        }
+    }
+
+    /// Makes the sessions of one BGPPeer that belong to a class.
+    fn peer(&mut self, class: Class, name: &'c str, peer: &'c BgpPeer) {
+        let neighbours = match class {
+            Class::Reverse => self.reverse_neighbours(peer),
+            Class::Global | Class::Node if self.class_of(peer) == Some(class) => {
+                self.neighbours(class, name, peer)
+            }
+            Class::Global | Class::Node => return,
+        };
+        let mut shared: FamilyMap<Option<Shared>> = FamilyMap::default();
+        for neighbour in neighbours {
+            if !self.take_slot(class, name, peer, &neighbour) {
+                continue;
+            }
+            let family = Family::of(neighbour.slot.address);
+            if shared[family].is_none() {
+                shared[family] = Some(self.shared(name, peer, family, neighbour.kind));
+            }
+            if let Some(shared) = &shared[family] {
+                self.session(class, peer, neighbour, shared);
+            }
+        }
+    }
+
+    /// The class of the sessions that this node has by a BGPPeer, `None` when it is for other nodes.
+    fn class_of(&self, peer: &BgpPeer) -> Option<Class> {
+        let context = self.context;
+        let is_ours = match &peer.local {
+            LocalNodes::Global => return Some(Class::Global),
+            LocalNodes::Named(name) => name == context.name,
+            LocalNodes::Selected(text) => context.cache.selectors().contains(text, context.name),
+        };
+        is_ours.then_some(Class::Node)
+    }
+
+    fn neighbours(&mut self, class: Class, name: &str, peer: &'c BgpPeer) -> Vec<Neighbour> {
+        match &peer.remote {
+            RemotePeers::Address(remote) => vec![self.address_neighbour(class, remote, peer.asn)],
+            RemotePeers::Selected(text) => {
+                let nodes = self.context.cache.selectors().nodes(text);
+                self.node_neighbours(nodes, &Family::ALL)
+            }
+            RemotePeers::LocalWorkloads => self.workload_neighbours(name, peer.asn),
+        }
+    }
+
+    fn address_neighbour(&mut self, class: Class, remote: &PeerAddress, asn: Option<Asn>) -> Neighbour {
+        let context = self.context;
+        let nodes = self
+            .nodes_by_address()
+            .get(&remote.address)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let is_node = !nodes.is_empty();
+        let wanted = asn.unwrap_or_else(|| context.cluster_asn());
+        let inherited = nodes
+            .iter()
+            .find(|(_, node)| context.asn_of(node) == wanted)
+            .and_then(|(name, _)| context.listen_port_of(name));
+        let own = self.addresses[Family::of(remote.address)];
+        let sorts_after_ours = own.is_some_and(|own| remote.address.to_string() > own.to_string());
+        Neighbour {
+            slot: Slot {
+                address: remote.address,
+                interface: remote.interface.as_deref().map(Arc::from),
+                port: remote.port.or(inherited),
+            },
+            asn,
+            cluster_id: None,
+            // Of a global peering both ends are configured alike, so one of them has to wait.
+            passive: class == Class::Global && is_node && sorts_after_ours,
+            kind: NeighbourKind::Address,
+        }
+    }
+
+    fn nodes_by_address(&mut self) -> &HashMap<IpAddr, Vec<(&'c Arc<str>, &'c Node)>> {
+        let cache = self.context.cache;
+        self.nodes_by_address.get_or_insert_with(|| {
+            let mut by_address: HashMap<IpAddr, Vec<_>> = HashMap::new();
+            for (name, node) in cache.nodes() {
+                for family in Family::ALL {
+                    if let Some(network) = node.addresses[family] {
+                        by_address.entry(network.addr()).or_default().push((name, node));
+                    }
+                }
+            }
+            by_address
+        })
+    }
+
+    fn node_neighbours<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Arc<str>>,
+        families: &[Family],
+    ) -> Vec<Neighbour> {
+        let mut neighbours = Vec::new();
+        for name in names {
+            let Some(node) = self.context.cache.readable_node(name) else {
+                continue;
+            };
+            let mut port = None;
+            for family in families {
+                let Some(network) = node.addresses[*family] else {
+                    continue;
+                };
+                let port = *port.get_or_insert_with(|| self.context.listen_port_of(name));
+                neighbours.push(Neighbour {
+                    slot: Slot {
+                        address: network.addr(),
+                        interface: None,
+                        port,
+                    },
+                    asn: Some(self.context.asn_of(node)),
+                    cluster_id: node.cluster_id,
+                    passive: false,
+                    kind: NeighbourKind::Node,
+                });
+            }
+        }
+        neighbours
+    }
+
+    fn workload_neighbours(&self, name: &str, asn: Option<Asn>) -> Vec<Neighbour> {
+        let endpoints = &self.context.environment.endpoints;
+        endpoints
+            .iter()
+            .filter(|endpoint| endpoint.bgp_peer == name)
+            .flat_map(|endpoint| [endpoint.addresses.0, endpoint.addresses.1])
+            .flatten()
+            .map(|address| Neighbour {
+                slot: Slot {
+                    address,
+                    interface: None,
+                    port: None,
+                },
+                asn,
+                cluster_id: None,
+                passive: true,
+                kind: NeighbourKind::LocalWorkload,
+            })
+            .collect()
+    }
+
+    /// The nodes that have a session to us by this BGPPeer, when it asks for the mirror image.
+    fn reverse_neighbours(&self, peer: &BgpPeer) -> Vec<Neighbour> {
+        let context = self.context;
+        let families = match &peer.remote {
+            _ if !peer.is_reversed => return Vec::new(),
+            RemotePeers::LocalWorkloads => return Vec::new(),
+            RemotePeers::Selected(text) if context.cache.selectors().contains(text, context.name) => {
+                Family::ALL.to_vec()
+            }
+            RemotePeers::Address(remote) if self.is_us(remote, peer.asn) => {
+                vec![Family::of(remote.address)]
+            }
+            RemotePeers::Selected(_) | RemotePeers::Address(_) => return Vec::new(),
+        };
+        match &peer.local {
+            LocalNodes::Global => {
+                let names = context.cache.nodes().map(|(name, _)| name);
+                self.node_neighbours(names, &families)
+            }
+            LocalNodes::Named(name) => self.node_neighbours([Arc::from(name.as_str())].iter(), &families),
+            LocalNodes::Selected(text) => {
+                self.node_neighbours(context.cache.selectors().nodes(text), &families)
+            }
+        }
+    }
+
+    /// Whether a `peerIP` with its AS and port means this node.
+    fn is_us(&self, remote: &PeerAddress, asn: Option<Asn>) -> bool {
+        let wanted = asn.unwrap_or_else(|| self.context.cluster_asn());
+        self.addresses[Family::of(remote.address)] == Some(remote.address)
+            && self.local_asn == wanted
+            && remote.port.is_none_or(|port| port == self.context.listen_port())
+    }
+
+    /// Whether the neighbour's session is this BGPPeer's to make. Says so when another one was first.
+    fn take_slot(&mut self, class: Class, name: &'c str, peer: &BgpPeer, neighbour: &Neighbour) -> bool {
+        let address = neighbour.slot.address;
+        match self.addresses[Family::of(address)] {
+            None => return false,
+            Some(own) if own == address => return false,
+            Some(_) => {}
+        }
+        match self.slots.entry(neighbour.slot.clone()) {
+            Entry::Vacant(slot) => {
+                slot.insert((class, name));
+                let asks = (name, peer.remote.field());
+                let askers = self.by_address.entry(address).or_default();
+                if !askers.contains(&asks) {
+                    askers.push(asks);
+                }
+                true
+            }
+            Entry::Occupied(slot) => {
+                let (_, first) = *slot.get();
+                // A reverse session that an operator also configured himself is what he meant.
+                if first != name && class != Class::Reverse {
+                    let message =
+                        format!("BGPPeer/{first} already makes the session with {address}; that one counts");
+                    self.problems
+                        .add(format!("BGPPeer/{name}"), peer.remote.field(), message);
+                }
+                false
+            }
+        }
+    }
+
+    fn shared(&mut self, name: &str, peer: &BgpPeer, family: Family, kind: NeighbourKind) -> Shared {
+        let resource = format!("BGPPeer/{name}");
+        let mut import_filters = Vec::new();
+        let mut export_filters = Vec::new();
+        let mut has_invalid_filter = false;
+        for filter in &peer.filters {
+            let Some(stored) = self.context.cache.filter(filter) else {
+                let message = format!("there is no BGPFilter {filter}; the name is skipped");
+                self.problems.add(&resource, "spec.filters", message);
+                continue;
+            };
+            match stored
+                .object
+                .as_ref()
+                .and_then(|filter| filter.rules[family].as_ref())
+            {
+                None => has_invalid_filter = true,
+                Some(rules) => {
+                    if !rules.import.is_empty() {
+                        import_filters.push(filter.clone());
+                    }
+                    if !rules.export.is_empty() {
+                        export_filters.push(filter.clone());
+                    }
+                }
+            }
+        }
+        let password_ref = peer
+            .password
+            .as_ref()
+            .filter(|_| kind != NeighbourKind::LocalWorkload);
+        let password = self.password(password_ref, &resource, "spec.password");
+        // The AS of a node is always known, that of an address or a workload only from here.
+        if peer.asn.is_none() && kind != NeighbourKind::Node {
+            let message = "the neighbour's AS is missing; the session is held";
+            self.problems.add(&resource, "spec.asNumber", message);
+        }
+        Shared {
+            resource: resource.into(),
+            extensions: Arc::new(peer.extensions.clone()),
+            import_filters: import_filters.into(),
+            export_filters: export_filters.into(),
+            has_invalid_filter,
+            password_ref: password_ref.cloned().map(Arc::new),
+            password,
+        }
+    }
+
+    /// The value of a reference; one that is missing is reported.
+    fn password(
+        &mut self,
+        reference: Option<&SecretRef>,
+        resource: &str,
+        field: &str,
+    ) -> Option<Arc<Secret>> {
+        let reference = reference?;
+        let environment = self.context.environment;
+        let from_datastore = || {
+            let secret = self
+                .context
+                .cache
+                .secret(environment.secrets_namespace(), &reference.name)?;
+            secret.values.get(&reference.key)
+        };
+        let value = environment
+            .secrets
+            .get(reference)
+            .filter(|secret| !secret.expose().is_empty())
+            .or_else(from_datastore);
+        if value.is_none() {
+            let message = format!("there is no value for {reference}; sessions that need it are held");
+            self.problems.add(resource, field, message);
+        }
+        value.cloned().map(Arc::new)
+    }
+
+    fn session(&mut self, class: Class, peer: &BgpPeer, neighbour: Neighbour, shared: &Shared) {
+        let Slot {
+            address,
+            interface,
+            port,
+        } = neighbour.slot;
+        let family = Family::of(address);
+        let is_address = neighbour.kind == NeighbourKind::Address;
+        let is_workload = neighbour.kind == NeighbourKind::LocalWorkload;
+        let source = match class {
+            _ if is_workload => SessionSource::LocalWorkload,
+            Class::Global => SessionSource::Global,
+            Class::Node | Class::Reverse => SessionSource::Node,
+        };
+        let local_asn = match neighbour.kind {
+            NeighbourKind::Node => self.local_asn,
+            _ => peer.local_asn.unwrap_or(self.local_asn),
+        };
+        let peer_type = match neighbour.asn == Some(local_asn) {
+            true => PeerType::Internal,
+            false => PeerType::External,
+        };
+        let held = [
+            (neighbour.asn.is_none(), Held::AsnMissing),
+            (shared.has_invalid_filter, Held::FilterInvalid),
+            (
+                shared.password_ref.is_some() && shared.password.is_none(),
+                Held::PasswordMissing,
+            ),
+        ];
+        if let Some(via) = peer
+            .reachable_by
+            .filter(|via| !is_workload && Family::of(*via) == family)
+        {
+            self.host_routes[family]
+                .entry(IpNet::from(address))
+                .or_insert(via);
+        }
+        let uses_node_ip = peer.uses_node_ip && !is_workload && interface.is_none();
+        let session = Session {
+            name: Session::name(source, &address.to_string(), interface.as_deref(), port),
+            source,
+            resource: shared.resource.clone(),
+            address,
+            port,
+            asn: neighbour.asn,
+            local_asn,
+            peer_type,
+            source_address: self.addresses[family].filter(|_| uses_node_ip),
+            passive: neighbour.passive,
+            route_reflector_client: self.is_client(peer_type, neighbour.cluster_id),
+            next_hop: match is_workload {
+                true => NextHopMode::Auto,
+                false => next_hop(peer, peer_type),
+            },
+            authenticated: shared.password.is_some(),
+            password_ref: shared.password_ref.clone(),
+            ttl_security_hops: peer.ttl_security_hops.filter(|_| !is_workload),
+            graceful_restart_secs: peer.restart_secs.filter(|_| !is_workload),
+            keepalive_secs: peer.keepalive_secs.filter(|_| !is_workload),
+            allowed_local_as: if is_address { peer.allowed_local_as } else { 0 },
+            import_filters: shared.import_filters.clone(),
+            export_filters: shared.export_filters.clone(),
+            held: held
+                .into_iter()
+                .find_map(|(is_held, reason)| is_held.then_some(reason)),
+            interface,
+            password: shared.password.clone(),
+            extensions: shared.extensions.clone(),
+        };
+        self.sessions[family].push(session);
+    }
+
+    /// On a reflector: iBGP, and not known to be a reflector of the same cluster.
+    fn is_client(&self, peer_type: PeerType, cluster_id: Option<ClusterId>) -> bool {
+        self.context
+            .cluster_id()
+            .is_some_and(|ours| peer_type == PeerType::Internal && cluster_id != Some(ours))
+    }
+
+    /// Sessions with all other nodes that no BGPPeer makes a session with. Reflectors have none.
+    fn mesh(&mut self) {
+        let context = self.context;
+        if !context.cluster.is_mesh_enabled.unwrap_or(true) || context.cluster_id().is_some() {
+            return;
+        }
+        for family in Family::ALL {
+            if let Some(own) = self.addresses[family] {
+                self.mesh_of(family, own);
+            }
+        }
+    }
+
+    fn mesh_of(&mut self, family: Family, own: IpAddr) {
+        let context = self.context;
+        let own_text = own.to_string();
+        let cluster = context.cluster;
+        let resource: Arc<str> = "BGPConfiguration/default".into();
+        let mut shared: Option<Shared> = None;
+        let mut taken = std::collections::HashSet::new();
+        for (name, node) in context.cache.nodes() {
+            let Some(address) = node.addresses[family].map(|network| network.addr()) else {
+                continue;
+            };
+            if address == own || node.cluster_id.is_some() || !taken.insert(address) {
+                continue;
+            }
+            if let Some(askers) = self.by_address.get(&address) {
+                for (peer, field) in askers {
+                    let message = format!("its session with {address} takes the place of the mesh session");
+                    self.problems.add(format!("BGPPeer/{peer}"), *field, message);
+                }
+                continue;
+            }
+            if shared.is_none() {
+                let reference = cluster.mesh_password.as_ref();
+                let password = self.password(reference, &resource, "spec.nodeMeshPassword");
+                shared = Some(Shared {
+                    resource: resource.clone(),
+                    extensions: Arc::default(),
+                    import_filters: Arc::default(),
+                    export_filters: Arc::default(),
+                    has_invalid_filter: false,
+                    password_ref: reference.cloned().map(Arc::new),
+                    password,
+                });
+            }
+            if let Some(shared) = &shared {
+                let session = self.mesh_session(name, node, address, (own, &own_text), shared);
+                self.sessions[family].push(session);
+            }
+        }
+    }
+
+    fn mesh_session(
+        &self,
+        name: &str,
+        node: &Node,
+        address: IpAddr,
+        (own, own_text): (IpAddr, &str),
+        shared: &Shared,
+    ) -> Session {
+        let asn = self.context.asn_of(node);
+        let text = address.to_string();
+        let is_unauthenticated = shared.password_ref.is_some() && shared.password.is_none();
+        Session {
+            name: Session::name(SessionSource::Mesh, &text, None, None),
+            source: SessionSource::Mesh,
+            resource: shared.resource.clone(),
+            address,
+            port: self.context.listen_port_of(name),
+            asn: Some(asn),
+            local_asn: self.local_asn,
+            peer_type: match asn == self.local_asn {
+                true => PeerType::Internal,
+                false => PeerType::External,
+            },
+            source_address: Some(own),
+            // Text, not number: the BIRD at the other end compares like this, and one of the two must dial.
+            passive: text.as_str() > own_text,
+            route_reflector_client: false,
+            next_hop: NextHopMode::Auto,
+            authenticated: shared.password.is_some(),
+            password_ref: shared.password_ref.clone(),
+            ttl_security_hops: None,
+            graceful_restart_secs: self.context.cluster.mesh_restart_secs,
+            keepalive_secs: None,
+            allowed_local_as: 0,
+            import_filters: shared.import_filters.clone(),
+            export_filters: shared.export_filters.clone(),
+            held: is_unauthenticated.then_some(Held::PasswordMissing),
+            interface: None,
+            password: shared.password.clone(),
+            extensions: shared.extensions.clone(),
+        }
+    }
+
+    fn finish(self) -> Sessions {
+        let by_name = |mut sessions: Vec<Session>| {
+            sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+            Arc::new(sessions)
+        };
+        let routes = |routes: BTreeMap<IpNet, IpAddr>| {
+            let route = |(prefix, via)| HostRoute { prefix, via };
+            routes.into_iter().map(route).collect()
+        };
+        Sessions {
+            peers: FamilyMap {
+                ipv4: by_name(self.sessions.ipv4),
+                ipv6: by_name(self.sessions.ipv6),
+            },
+            host_routes: FamilyMap {
+                ipv4: routes(self.host_routes.ipv4),
+                ipv6: routes(self.host_routes.ipv6),
+            },
+            problems: self.problems,
+        }
+    }
+}
+
+/// `keepOriginalNextHop` is the old form: eBGP only, and nothing beside `nextHopMode`.
+fn next_hop(peer: &BgpPeer, peer_type: PeerType) -> NextHopMode {
+    match peer.next_hop_mode {
+        Some(mode) => mode,
+        None if peer.keeps_original_next_hop && peer_type == PeerType::External => NextHopMode::Keep,
+        None => NextHopMode::Auto,
+    }
+}

@@ -1,0 +1,72 @@
+//! Data that cannot be honoured, and why.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::cache::Cache;
+
+/// Something in a resource that pipit cannot honour.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+pub struct Problem {
+    /// `Kind/name`.
+    pub resource: String,
+    /// Path in the object, indexes from 0; empty when the whole object is meant.
+    pub field: String,
+    /// What is wrong and what pipit does about it, for people.
+    pub message: String,
+}
+
+/// Collects problems: at most one for each field, the first one counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProblemSet {
+    messages: BTreeMap<(String, String), String>,
+}
+
+impl ProblemSet {
+    pub(super) fn add(
+        &mut self,
+        resource: impl Into<String>,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        self.messages
+            .entry((resource.into(), field.into()))
+            .or_insert_with(|| message.into());
+    }
+
+    /// What objects say about themselves.
+    pub(super) fn add_unreadable(&mut self, cache: &Cache, node: &str) {
+        cache.each_problem(node, |key, problems, unreadable, is_last_good| {
+            let resource = key.to_string();
+            let kept = match is_last_good {
+                true => " (the last good version stays in force)",
+                false => "",
+            };
+            if let Some(error) = unreadable {
+                self.add(&resource, "", format!("{error}{kept}"));
+            }
+            for problem in problems {
+                self.add(&resource, &problem.field, format!("{}{kept}", problem.message));
+            }
+        });
+    }
+
+    pub(super) fn extend(&mut self, other: &ProblemSet) {
+        for ((resource, field), message) in &other.messages {
+            self.add(resource, field, message);
+        }
+    }
+
+    /// By resource, then field.
+    pub(super) fn into_sorted(self) -> Vec<Problem> {
+        self.messages
+            .into_iter()
+            .map(|((resource, field), message)| Problem {
+                resource,
+                field,
+                message,
+            })
+            .collect()
+    }
+}

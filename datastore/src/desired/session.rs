@@ -1,0 +1,231 @@
+//! One session as `pipit plan` shows it, and what the speaker needs to run it.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pipit_bgp::session::config::{AddPath, GracefulRestart, HoldReason, PeerConfig, Secret};
+use pipit_bgp::{Asn, Family, FamilySet, RouterId};
+use serde::Serialize;
+
+use crate::model::{GracefulRestartMode, NextHopMode, PeerExtensions, PeerType, SecretRef};
+
+/// Hold time offered when nothing else is said.
+const HOLD_TIME: Duration = Duration::from_secs(240);
+/// First retry of a failed dial.
+const CONNECT_RETRY: Duration = Duration::from_secs(5);
+/// First back-off after an error.
+const IDLE_HOLD: Duration = Duration::from_secs(1);
+/// Prefixes above which a session ends.
+const MAX_PREFIXES: u32 = 1_000_000;
+/// Restart time offered when nothing else is said, and the longest that fits into OPEN (12 bits), in seconds.
+const RESTART_SECS: u64 = 120;
+const MAX_RESTART_SECS: u64 = 4_095;
+/// Longest keepalive interval that makes sense: hold times have 16 bits.
+const MAX_KEEPALIVE_SECS: u64 = 65_535;
+
+/// A session that this node has. Fields in the order and words of `plan-contract.md` §2; what annotations add is
+/// not part of that text.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Session {
+    /// Calico's session name.
+    pub name: String,
+    /// Why it exists.
+    pub source: SessionSource,
+    /// The resource that made it: `BGPPeer/<name>`, or `BGPConfiguration/default` for the mesh.
+    pub resource: Arc<str>,
+    /// The neighbour.
+    pub address: IpAddr,
+    /// Port to dial if one is known; `None`: 179.
+    pub port: Option<u16>,
+    /// The neighbour's AS; `None` when the resource does not say it.
+    pub asn: Option<Asn>,
+    /// The AS we present.
+    pub local_asn: Asn,
+    /// Whether both ends are in one AS.
+    pub peer_type: PeerType,
+    /// Our end; `None`: the kernel chooses.
+    pub source_address: Option<IpAddr>,
+    /// Never dials, by Calico's rule; see [`Session::is_passive`].
+    pub passive: bool,
+    /// A client, by Calico's rule; see [`Session::is_route_reflector_client`].
+    pub route_reflector_client: bool,
+    /// Next hop of what we announce.
+    pub next_hop: NextHopMode,
+    /// Whether TCP MD5 is on with a password that is at hand.
+    pub authenticated: bool,
+    /// Where the resource says that the password is.
+    pub password_ref: Option<Arc<SecretRef>>,
+    /// GTSM: accept TTL >= 256 - N.
+    pub ttl_security_hops: Option<u8>,
+    /// Restart time to offer; `None`: 120.
+    pub graceful_restart_secs: Option<u64>,
+    /// Keepalive interval; `None`: a third of the hold time.
+    pub keepalive_secs: Option<u64>,
+    /// How often our AS may be in a received path.
+    pub allowed_local_as: u32,
+    /// Filters that exist and have import rules for this family, in order.
+    pub import_filters: Arc<[String]>,
+    /// The same for export.
+    pub export_filters: Arc<[String]>,
+    /// Why the session must not run.
+    pub held: Option<Held>,
+    /// Interface of a link-local neighbour.
+    #[serde(skip)]
+    pub interface: Option<Arc<str>>,
+    /// The password, resolved.
+    #[serde(skip)]
+    pub password: Option<Arc<Secret>>,
+    /// `pipit.io/` annotations of the BGPPeer.
+    #[serde(skip)]
+    pub extensions: Arc<PeerExtensions>,
+}
+
+/// Why a session exists.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionSource {
+    /// Node-to-node mesh.
+    Mesh,
+    /// A BGPPeer for every node.
+    Global,
+    /// A BGPPeer for some nodes, or the other end of one that selects us.
+    Node,
+    /// A workload of this node.
+    LocalWorkload,
+}
+
+impl SessionSource {
+    /// How Calico's session names begin.
+    fn prefix(self) -> &'static str {
+        match self {
+            SessionSource::Mesh => "Mesh_",
+            SessionSource::Global => "Global_",
+            SessionSource::Node => "Node_",
+            SessionSource::LocalWorkload => "Local_Workload_",
+        }
+    }
+}
+
+/// Why a session that is configured must not run. The first in this order is shown.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// The resource does not say the neighbour's AS.
+    AsnMissing,
+    /// A filter that it names cannot be read.
+    FilterInvalid,
+    /// Its password is not at hand.
+    PasswordMissing,
+}
+
+impl Session {
+    /// Calico's session name: prefix, address, and the port if one is known and it is not mesh.
+    pub(super) fn name(
+        source: SessionSource,
+        address: &str,
+        interface: Option<&str>,
+        port: Option<u16>,
+    ) -> String {
+        let mut name = String::with_capacity(source.prefix().len() + address.len() + 16);
+        name.push_str(source.prefix());
+        name.extend(address.chars().map(|c| match c {
+            '.' | ':' => '_',
+            other => other,
+        }));
+        if let Some(interface) = interface {
+            name.push('_');
+            name.push_str(interface);
+        }
+        if let Some(port) = port.filter(|_| source != SessionSource::Mesh) {
+            // Writing to a String cannot fail.
+            let _ = write!(name, "_port_{port}");
+        }
+        name
+    }
+
+    /// The family of its addresses, and of its routes unless an annotation says more.
+    pub fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+
+    /// Whether it never dials.
+    pub fn is_passive(&self) -> bool {
+        self.extensions.passive.unwrap_or(self.passive)
+    }
+
+    /// Whether the neighbour is a client of ours.
+    pub fn is_route_reflector_client(&self) -> bool {
+        self.extensions
+            .route_reflector_client
+            .unwrap_or(self.route_reflector_client)
+    }
+
+    /// Prefixes above which the session ends.
+    pub fn max_prefixes(&self) -> u32 {
+        self.extensions.max_prefixes.unwrap_or(MAX_PREFIXES)
+    }
+
+    /// Whether LOCAL_PREF is accepted on eBGP.
+    pub fn accepts_local_preference(&self) -> bool {
+        self.extensions.local_preference_accept.unwrap_or(false)
+    }
+
+    /// Families whose routes it carries.
+    pub fn families(&self) -> FamilySet {
+        self.extensions.families.unwrap_or(FamilySet::only(self.family()))
+    }
+
+    /// What the speaker is told. A missing AS becomes 0, with the session held.
+    pub fn peer_config(&self, router_id: RouterId) -> PeerConfig {
+        let extensions = &self.extensions;
+        PeerConfig {
+            name: self.name.clone(),
+            address: self.address,
+            interface: self.interface.as_deref().map(str::to_owned),
+            port: self.port.unwrap_or(179),
+            remote_as: self.asn.unwrap_or(Asn(0)),
+            local_as: self.local_asn,
+            router_id,
+            source: self.source_address,
+            passive: self.is_passive(),
+            held: self.held.map(|held| match held {
+                Held::AsnMissing => HoldReason::AsnMissing,
+                Held::FilterInvalid => HoldReason::FilterInvalid,
+                Held::PasswordMissing => HoldReason::PasswordMissing,
+            }),
+            families: self.families(),
+            hold_time: extensions.hold_time.unwrap_or(HOLD_TIME),
+            // Zero would be "never", and the neighbour's hold timer would end the session.
+            keepalive: self
+                .keepalive_secs
+                .filter(|secs| *secs > 0)
+                .map(|secs| Duration::from_secs(secs.min(MAX_KEEPALIVE_SECS))),
+            connect_retry: extensions.connect_retry.unwrap_or(CONNECT_RETRY),
+            idle_hold: extensions.idle_hold.unwrap_or(IDLE_HOLD),
+            send_hold: extensions.send_hold,
+            add_path: extensions.add_path.unwrap_or(AddPath::Both),
+            graceful_restart: self.graceful_restart(),
+            extended_next_hop: extensions.extended_next_hop.unwrap_or(false),
+            ttl_security: self.ttl_security_hops,
+            password: self.password.as_deref().cloned(),
+            role: extensions.role,
+            bfd: extensions.bfd.flatten(),
+        }
+    }
+
+    fn graceful_restart(&self) -> GracefulRestart {
+        match self.extensions.graceful_restart {
+            Some(GracefulRestartMode::Off) => GracefulRestart::Off,
+            Some(GracefulRestartMode::Helper) => GracefulRestart::Helper,
+            Some(GracefulRestartMode::Restart) | None => GracefulRestart::Restart {
+                restart_time: Duration::from_secs(
+                    self.graceful_restart_secs
+                        .unwrap_or(RESTART_SECS)
+                        .min(MAX_RESTART_SECS),
+                ),
+            },
+        }
+    }
+}
