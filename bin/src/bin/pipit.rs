@@ -1,3 +1,7 @@
-//! In the making.
+//! The command line: see [`pipit::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pipit::cli::main()
+}

@@ -1,0 +1,378 @@
+//! What crosses the control socket.
+//!
+//! Names and meanings are a promise to scripts: fields are added, never renamed. Times are RFC 3339, absent values
+//! are `null`, numbers are numbers.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use pipit_bgp::{Asn, ClusterId, Family, RouterId};
+use serde::{Deserialize, Serialize};
+
+/// The `apiVersion` of every document.
+pub const API_VERSION: &str = "pipit/v1";
+
+/// Where the daemon listens unless it is told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/pipit/pipit.sock";
+
+/// Media type of lists that travel as one JSON object a line.
+pub const NDJSON: &str = "application/x-ndjson";
+
+/// The paths of the API.
+pub mod path {
+    /// GET: [`super::PeerList`].
+    pub const PEERS: &str = "/v1/peers";
+    /// GET: [`super::RouteItem`]s, one a line; see [`crate::control::query::RouteParams`].
+    pub const ROUTES: &str = "/v1/routes";
+    /// GET: [`super::FibItem`]s, one a line; see [`crate::control::query::FibParams`].
+    pub const FIB: &str = "/v1/fib";
+    /// GET: [`super::DaemonStatus`].
+    pub const STATUS: &str = "/v1/status";
+    /// GET: [`super::ProblemList`].
+    pub const PROBLEMS: &str = "/v1/problems";
+}
+
+/// Every configured peer, with the daemon's own state beside them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PeerList {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `PeerList`.
+    pub kind: String,
+    /// The peers, in order of their names.
+    pub items: Vec<PeerItem>,
+    /// The daemon that has them.
+    pub daemon: DaemonStatus,
+    /// What it cannot honour in its configuration.
+    pub problems: Vec<ProblemItem>,
+}
+
+/// What the daemon cannot honour in its configuration.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProblemList {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `ProblemList`.
+    pub kind: String,
+    /// The problems, in order of their resources.
+    pub items: Vec<ProblemItem>,
+}
+
+/// The states of RFC 4271 §8.2.2, in its words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PeerState {
+    /// Refusing connections, or waiting after an error.
+    Idle,
+    /// Dialling.
+    Connect,
+    /// Waiting for the peer to dial, or to dial again.
+    Active,
+    /// OPEN sent.
+    OpenSent,
+    /// OPENs exchanged.
+    OpenConfirm,
+    /// Routes flow.
+    Established,
+}
+
+impl PeerState {
+    /// The RFC's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            PeerState::Idle => "Idle",
+            PeerState::Connect => "Connect",
+            PeerState::Active => "Active",
+            PeerState::OpenSent => "OpenSent",
+            PeerState::OpenConfirm => "OpenConfirm",
+            PeerState::Established => "Established",
+        }
+    }
+}
+
+/// Which of Calico's rules made a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerKind {
+    /// The node-to-node mesh.
+    Mesh,
+    /// A BGPPeer that names or selects nodes.
+    Node,
+    /// A BGPPeer for every node.
+    Global,
+    /// A BGPPeer for the workloads of this node.
+    LocalWorkload,
+}
+
+impl PeerKind {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            PeerKind::Mesh => "mesh",
+            PeerKind::Node => "node",
+            PeerKind::Global => "global",
+            PeerKind::LocalWorkload => "local_workload",
+        }
+    }
+}
+
+/// One peer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PeerItem {
+    /// Calico's session name, `Mesh_10_0_0_2`.
+    pub name: String,
+    /// The peer's address.
+    pub address: IpAddr,
+    /// The interface of a link-local address.
+    pub interface: Option<String>,
+    /// TCP port that is dialled.
+    pub port: u16,
+    /// The AS the peer must present; zero when its resource does not say (the peer is held then).
+    pub remote_as: Asn,
+    /// The AS we present.
+    pub local_as: Asn,
+    /// State of its session.
+    pub state: PeerState,
+    /// Why there is such a peer.
+    pub kind: PeerKind,
+    /// When the session entered or left Established, or the peer was configured.
+    pub since: Timestamp,
+    /// Prefixes it announces to us.
+    pub prefixes_received: u64,
+    /// Of those, the ones that policy accepted.
+    pub prefixes_accepted: u64,
+    /// Prefixes we announce to it.
+    pub prefixes_sent: u64,
+    /// Why the last session or attempt ended; `None` when nothing went wrong yet.
+    pub last_error: Option<String>,
+    /// Why the session must not run; `None` when it may.
+    pub held: Option<String>,
+    /// We never dial it.
+    pub passive: bool,
+    /// How often an Established session has ended.
+    pub flaps: u64,
+    /// The hold time in effect; zero: none; `None` unless Established.
+    pub hold_time_secs: Option<u64>,
+    /// The peer's BGP Identifier; `None` unless Established.
+    pub remote_router_id: Option<RouterId>,
+    /// Address families in use; those offered unless Established.
+    pub families: Vec<Family>,
+    /// Capabilities in effect, by name; empty unless Established.
+    pub capabilities: Vec<String>,
+    /// Host name, from the FQDN capability.
+    pub hostname: Option<String>,
+    /// Software version capability.
+    pub software: Option<String>,
+    /// The Calico object that it comes from: `BGPPeer/rack-1`, `Node/node-2`.
+    pub resource: String,
+}
+
+/// How a route entered BGP (RFC 4271 §4.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Interior to its AS.
+    Igp,
+    /// Learned by EGP.
+    Egp,
+    /// By other means.
+    Incomplete,
+}
+
+impl Origin {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Origin::Igp => "igp",
+            Origin::Egp => "egp",
+            Origin::Incomplete => "incomplete",
+        }
+    }
+}
+
+/// One element of an AS path as people count it: an AS, or a set of them in which order means nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AsPathElement {
+    /// One AS of a sequence.
+    As(Asn),
+    /// An AS_SET (RFC 4271 §4.3).
+    Set(Vec<Asn>),
+}
+
+/// One path to one prefix.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RouteItem {
+    /// Destination.
+    pub prefix: IpNet,
+    /// Address family of the destination.
+    pub family: Family,
+    /// BGP next hop; `None` for routes of this node.
+    pub next_hop: Option<IpAddr>,
+    /// Session name of the peer that announced it; `local` for routes of this node.
+    pub peer: String,
+    /// It is the path in use for the prefix.
+    pub best: bool,
+    /// The AS path, nearest AS first.
+    pub as_path: Vec<AsPathElement>,
+    /// LOCAL_PREF; `None` when the path carries none.
+    pub local_pref: Option<u32>,
+    /// MULTI_EXIT_DISC; `None` when the path carries none.
+    pub med: Option<u32>,
+    /// ORIGIN.
+    pub origin: Origin,
+    /// Communities, `65000:100`, well-known ones by name.
+    pub communities: Vec<String>,
+    /// Large communities, `65000:1:2`.
+    pub large_communities: Vec<String>,
+    /// Extended communities in hexadecimal.
+    #[serde(default)]
+    pub extended_communities: Vec<String>,
+    /// ORIGINATOR_ID (RFC 4456).
+    pub originator_id: Option<RouterId>,
+    /// CLUSTER_LIST (RFC 4456).
+    pub cluster_list: Vec<ClusterId>,
+    /// Path identifier (RFC 7911); `None` when the peer sends none.
+    pub path_id: Option<u32>,
+    /// Kept from before the peer's restart (RFC 4724).
+    pub stale: bool,
+    /// Which rule decided for or against the path, or why it cannot be used.
+    pub reason: String,
+    /// When the path was last learned; `None` when that is not recorded.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+}
+
+/// One route of this node in the kernel, as it should be and as it is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibItem {
+    /// Destination.
+    pub prefix: IpNet,
+    /// `unicast` or `blackhole`.
+    pub kind: String,
+    /// Gateways; several for ECMP, none for a blackhole.
+    pub next_hops: Vec<FibNextHop>,
+    /// Device of the first next hop.
+    pub device: Option<String>,
+    /// Linux metric; lower wins.
+    pub metric: u32,
+    /// Linux route protocol; 12 is `bird`.
+    pub protocol: u8,
+    /// `installed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
+    pub state: String,
+    /// Why it is not installed.
+    pub reason: Option<String>,
+}
+
+/// One next hop of a kernel route.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibNextHop {
+    /// Gateway; `None` when the destination is on the link.
+    pub gateway: Option<IpAddr>,
+    /// Device name.
+    pub device: Option<String>,
+    /// Share of an ECMP route, 1 to 256.
+    pub weight: u16,
+    /// The gateway counts as on the link, whatever the addresses say.
+    pub onlink: bool,
+}
+
+/// The daemon as a whole.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `DaemonStatus`.
+    pub kind: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// The Calico node it acts for.
+    pub node_name: String,
+    /// Its BGP Identifier; `None` until the node is known.
+    pub router_id: Option<RouterId>,
+    /// Its AS; `None` until the node is known.
+    pub local_as: Option<Asn>,
+    /// When it started.
+    pub started: Timestamp,
+    /// Where its configuration comes from.
+    pub datastore: DatastoreStatus,
+    /// What it waits for before it can act, one line for people; `None` when it acts.
+    pub waiting: Option<String>,
+}
+
+/// Which back-end holds the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatastoreKind {
+    /// etcd v3.
+    Etcd,
+    /// A directory of manifests.
+    File,
+}
+
+impl DatastoreKind {
+    /// The word in JSON and tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            DatastoreKind::Etcd => "etcd",
+            DatastoreKind::File => "file",
+        }
+    }
+}
+
+/// The daemon's view of its datastore.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DatastoreStatus {
+    /// Which back-end.
+    pub kind: DatastoreKind,
+    /// The endpoint in use, or the directory.
+    pub endpoint: String,
+    /// It can be read right now.
+    pub connected: bool,
+    /// A complete snapshot has been read since the start.
+    pub in_sync: bool,
+    /// Why it cannot be read, one line; `None` when it can.
+    pub reason: Option<String>,
+    /// Revision acted on; zero for files.
+    pub revision: i64,
+}
+
+/// One thing in the configuration that cannot be honoured.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ProblemItem {
+    /// The object, `BGPPeer/rack-1`, or where it was read when its name is unknown.
+    pub resource: String,
+    /// What is wrong and what was done instead, for people.
+    pub message: String,
+}
+
+/// What went wrong with a request, in the class a program can act on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorReason {
+    /// The request makes no sense; asking again will not help.
+    BadRequest,
+    /// No such path or object.
+    NotFound,
+    /// The daemon is starting or stopping; ask again.
+    Unavailable,
+    /// A fault of the daemon.
+    Internal,
+}
+
+/// The body of every answer that is not a success.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Error`.
+    pub kind: String,
+    /// Class of the error.
+    pub reason: ErrorReason,
+    /// What happened, for people.
+    pub message: String,
+}

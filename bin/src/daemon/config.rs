@@ -1,0 +1,459 @@
+//! What the daemon is told at its start: flags first, then the environment of a calico-node pod, then defaults.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::control::protocol::DEFAULT_SOCKET;
+
+/// Manifests are read from here unless told otherwise.
+pub const DEFAULT_DATASTORE_PATH: &str = "/etc/pipit/resources";
+
+/// Where calico-node keeps the node name that it decided on.
+pub const NODENAME_FILE: &str = "/var/lib/calico/nodename";
+
+/// The arguments of `pipitd`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, clap::Parser)]
+#[command(
+    name = "pipitd",
+    version,
+    about = "Calico's BGP daemon: distributes the routes of this node's pods"
+)]
+#[command(
+    after_help = "Environment: NODENAME, ETCD_ENDPOINTS, ETCD_CA_CERT_FILE, ETCD_CERT_FILE, ETCD_KEY_FILE,\n\
+    ETCD_USERNAME and ETCD_PASSWORD as calico-node has them (CALICO_ may stand before the etcd ones and wins);\n\
+    PIPIT_SOCKET, PIPIT_LOG, PIPIT_LOG_FORMAT (text or json). Flags win over the environment."
+)]
+pub struct Flags {
+    /// Calico node to act for [default: $NODENAME, /var/lib/calico/nodename, the host name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Where Calico's resources are [default: etcd when endpoints are given, else file]
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub datastore: Option<DatastoreChoice>,
+    /// How etcd is reached.
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
+    /// Folder of Calico manifests (YAML or JSON) [default: /etc/pipit/resources]
+    #[arg(long, value_name = "DIR")]
+    pub datastore_path: Option<PathBuf>,
+    /// Folder of BGP passwords, DIR/SECRET/KEY [default: none]
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+    /// Control socket [default: $PIPIT_SOCKET, /run/pipit/pipit.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// error, warn, info, debug, trace, or filters such as info,pipit_bgp=debug [default: $PIPIT_LOG, info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// How etcd is reached: the same for the daemon and for `pipit plan --from-etcd`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, clap::Args)]
+pub struct EtcdFlags {
+    /// etcd endpoints, http:// or https:// [default: $ETCD_ENDPOINTS]
+    #[arg(long, value_name = "URL,URL", value_delimiter = ',')]
+    pub etcd_endpoints: Vec<String>,
+    /// CA certificates that sign the servers' (PEM) [default: $ETCD_CA_CERT_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub etcd_ca_cert: Option<PathBuf>,
+    /// Client certificate (PEM) [default: $ETCD_CERT_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub etcd_cert: Option<PathBuf>,
+    /// Key of the client certificate (PEM) [default: $ETCD_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub etcd_key: Option<PathBuf>,
+    /// etcd user; the password comes from $ETCD_PASSWORD or --etcd-password-file [default: $ETCD_USERNAME]
+    #[arg(long, value_name = "NAME")]
+    pub etcd_username: Option<String>,
+    /// File that holds the etcd user's password
+    #[arg(long, value_name = "FILE")]
+    pub etcd_password_file: Option<PathBuf>,
+}
+
+/// The kinds of datastore.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum DatastoreChoice {
+    /// Calico's keys in etcd v3
+    Etcd,
+    /// A folder of manifests
+    File,
+}
+
+/// Everything outside the command line that decides about the configuration.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Looks up an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Content of [`NODENAME_FILE`]; `None` when there is none.
+    pub nodename_file: Option<&'a str>,
+    /// The host name.
+    pub hostname: Option<&'a str>,
+}
+
+impl Surroundings<'_> {
+    /// An environment variable; empty counts as unset.
+    fn get(&self, name: &str) -> Option<String> {
+        (self.env)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// One of Calico's connection variables: with the prefix `CALICO_` it wins.
+    fn calico(&self, name: &str) -> Option<String> {
+        self.get(&format!("CALICO_{name}")).or_else(|| self.get(name))
+    }
+}
+
+/// What the daemon was told, complete and consistent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The Calico node to act for.
+    pub node_name: String,
+    /// Where its resources are.
+    pub datastore: DatastoreConfig,
+    /// Folder of BGP passwords; `None`: only Secrets of the datastore.
+    pub secrets_dir: Option<PathBuf>,
+    /// Control socket.
+    pub socket: PathBuf,
+    /// Log filter.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// What was given and has no effect, to be logged.
+    pub ignored: Vec<Ignored>,
+}
+
+/// Where Calico's resources are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DatastoreConfig {
+    /// etcd v3.
+    Etcd(EtcdConfig),
+    /// A folder of manifests.
+    File {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// How etcd is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EtcdConfig {
+    /// URLs, at least one.
+    pub endpoints: Vec<String>,
+    /// CA certificates; `None`: the system's.
+    pub ca_cert: Option<PathBuf>,
+    /// Client certificate and its key; `None`: none presented.
+    pub client_cert: Option<ClientCert>,
+    /// User and password; `None`: no login.
+    pub login: Option<Login>,
+}
+
+/// A client certificate on disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientCert {
+    /// Certificate (PEM).
+    pub cert: PathBuf,
+    /// Its key (PEM).
+    pub key: PathBuf,
+}
+
+/// A user of etcd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Login {
+    /// The user's name.
+    pub username: String,
+    /// Where the password is.
+    pub password: PasswordSource,
+}
+
+/// Where a password comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// The environment; this is the password.
+    Value(String),
+    /// This file, to be read at each login; a final line end does not belong to the password.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for PasswordSource {
+    /// Never shows a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PasswordSource::Value(_) => f.write_str("Value(…)"),
+            PasswordSource::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err(ConfigError::LogFormat {
+                given: text.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Something in the environment that has no effect, as it has none for calico-node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Ignored {
+    /// A user without a password.
+    #[error("ETCD_USERNAME is set without ETCD_PASSWORD: no login")]
+    UsernameAlone,
+    /// A password without a user.
+    #[error("ETCD_PASSWORD is set without ETCD_USERNAME: no login")]
+    PasswordAlone,
+}
+
+/// A configuration that cannot be honoured.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Nothing says which node this is.
+    #[error(
+        "which node is this? --node-name, NODENAME and {NODENAME_FILE} are empty, and the host has no name"
+    )]
+    NodeNameMissing,
+    /// No node can have this name.
+    #[error("node name {given:?} is empty or has a slash or white space in it")]
+    NodeName {
+        /// The name.
+        given: String,
+    },
+    /// etcd, but where?
+    #[error("datastore etcd needs --etcd-endpoints or ETCD_ENDPOINTS")]
+    EndpointsMissing,
+    /// Not a URL of etcd.
+    #[error("etcd endpoint {given:?} is not http://HOST:PORT or https://HOST:PORT")]
+    Endpoint {
+        /// The endpoint.
+        given: String,
+    },
+    /// A flag that belongs to the other datastore.
+    #[error("{flag} has no effect with datastore {datastore}; leave out one of the two")]
+    WrongDatastore {
+        /// The flag.
+        flag: &'static str,
+        /// The datastore chosen.
+        datastore: &'static str,
+    },
+    /// Half a client certificate.
+    #[error(
+        "an etcd client certificate needs both --etcd-cert and --etcd-key (ETCD_CERT_FILE, ETCD_KEY_FILE)"
+    )]
+    HalfClientCert,
+    /// A user was named on the command line and nothing says the password.
+    #[error("--etcd-username needs a password: ETCD_PASSWORD or --etcd-password-file")]
+    PasswordMissing,
+    /// A password file without a user.
+    #[error("--etcd-password-file needs --etcd-username or ETCD_USERNAME")]
+    UsernameMissing,
+    /// A datastore that only calico-node has.
+    #[error("DATASTORE_TYPE={given} is not supported; choose --datastore etcd or file")]
+    DatastoreType {
+        /// The variable's value.
+        given: String,
+    },
+    /// etcd found by DNS.
+    #[error("ETCD_DISCOVERY_SRV is not supported; name the endpoints in ETCD_ENDPOINTS")]
+    DiscoverySrv,
+    /// No such log format.
+    #[error("PIPIT_LOG_FORMAT={given:?} is neither text nor json")]
+    LogFormat {
+        /// The variable's value.
+        given: String,
+    },
+}
+
+impl Config {
+    /// Decides what the daemon does from what it was told. Pure: what it needs of the machine is in `around`.
+    pub fn resolve(flags: Flags, around: Surroundings<'_>) -> Result<Config, ConfigError> {
+        let mut ignored = Vec::new();
+        let node_name = node_name(flags.node_name, around)?;
+        let datastore = match choose_datastore(flags.datastore, &flags.etcd, around)? {
+            DatastoreChoice::Etcd => {
+                refuse("--datastore-path", flags.datastore_path.is_some(), "etcd")?;
+                DatastoreConfig::Etcd(EtcdConfig::resolve(flags.etcd, around, &mut ignored)?)
+            }
+            DatastoreChoice::File => {
+                refuse_etcd_flags(&flags.etcd)?;
+                let path = flags
+                    .datastore_path
+                    .unwrap_or_else(|| DEFAULT_DATASTORE_PATH.into());
+                DatastoreConfig::File { path }
+            }
+        };
+        let socket = flags
+            .socket
+            .or_else(|| around.get("PIPIT_SOCKET").map(PathBuf::from));
+        let log_level = flags.log_level.or_else(|| around.get("PIPIT_LOG"));
+        Ok(Config {
+            node_name,
+            datastore,
+            secrets_dir: flags.secrets_dir,
+            socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            log_level: log_level.unwrap_or_else(|| "info".to_owned()),
+            log_format: around
+                .get("PIPIT_LOG_FORMAT")
+                .map_or(Ok(LogFormat::Text), |text| text.parse())?,
+            ignored,
+        })
+    }
+}
+
+impl EtcdConfig {
+    /// Decides how etcd is reached, from flags and Calico's variables.
+    pub fn resolve(
+        flags: EtcdFlags,
+        around: Surroundings<'_>,
+        ignored: &mut Vec<Ignored>,
+    ) -> Result<EtcdConfig, ConfigError> {
+        let endpoints = endpoints(&flags, around);
+        if endpoints.is_empty() {
+            return Err(ConfigError::EndpointsMissing);
+        }
+        if let Some(given) = endpoints.iter().find(|url| !is_endpoint(url)) {
+            return Err(ConfigError::Endpoint { given: given.clone() });
+        }
+        let path =
+            |flag: Option<PathBuf>, variable| flag.or_else(|| around.calico(variable).map(PathBuf::from));
+        let cert = path(flags.etcd_cert, "ETCD_CERT_FILE");
+        let key = path(flags.etcd_key, "ETCD_KEY_FILE");
+        let client_cert = match (cert, key) {
+            (Some(cert), Some(key)) => Some(ClientCert { cert, key }),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfClientCert),
+        };
+        Ok(EtcdConfig {
+            endpoints,
+            ca_cert: path(flags.etcd_ca_cert, "ETCD_CA_CERT_FILE"),
+            client_cert,
+            login: login(flags.etcd_username, flags.etcd_password_file, around, ignored)?,
+        })
+    }
+}
+
+/// calico-node's order (its startup writes the file); only host names are lower-cased.
+fn node_name(flag: Option<String>, around: Surroundings<'_>) -> Result<String, ConfigError> {
+    let trimmed = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let name = flag
+        .or_else(|| around.get("NODENAME"))
+        .or_else(|| around.nodename_file.and_then(trimmed))
+        .or_else(|| {
+            around
+                .get("HOSTNAME")
+                .and_then(|name| trimmed(&name.to_lowercase()))
+        })
+        .or_else(|| around.hostname.and_then(|name| trimmed(&name.to_lowercase())))
+        .ok_or(ConfigError::NodeNameMissing)?;
+    if name.is_empty() || name.contains(|c: char| c == '/' || c.is_whitespace()) {
+        return Err(ConfigError::NodeName { given: name });
+    }
+    Ok(name)
+}
+
+fn choose_datastore(
+    flag: Option<DatastoreChoice>,
+    etcd: &EtcdFlags,
+    around: Surroundings<'_>,
+) -> Result<DatastoreChoice, ConfigError> {
+    if let Some(choice) = flag {
+        return Ok(choice);
+    }
+    if !endpoints(etcd, around).is_empty() {
+        return Ok(DatastoreChoice::Etcd);
+    }
+    if around.calico("ETCD_DISCOVERY_SRV").is_some() {
+        return Err(ConfigError::DiscoverySrv);
+    }
+    match around.calico("DATASTORE_TYPE") {
+        None => Ok(DatastoreChoice::File),
+        Some(kind) if kind == "etcdv3" => Err(ConfigError::EndpointsMissing),
+        Some(given) => Err(ConfigError::DatastoreType { given }),
+    }
+}
+
+fn endpoints(flags: &EtcdFlags, around: Surroundings<'_>) -> Vec<String> {
+    let given = if flags.etcd_endpoints.is_empty() {
+        around.calico("ETCD_ENDPOINTS").unwrap_or_default()
+    } else {
+        flags.etcd_endpoints.join(",")
+    };
+    given
+        .split(',')
+        .map(str::trim)
+        .filter(|url| !url.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_endpoint(url: &str) -> bool {
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"));
+    rest.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace))
+}
+
+fn login(
+    username_flag: Option<String>,
+    password_file: Option<PathBuf>,
+    around: Surroundings<'_>,
+    ignored: &mut Vec<Ignored>,
+) -> Result<Option<Login>, ConfigError> {
+    let is_flag = username_flag.is_some();
+    let is_file = password_file.is_some();
+    let username = username_flag.or_else(|| around.calico("ETCD_USERNAME"));
+    let password = password_file
+        .map(PasswordSource::File)
+        .or_else(|| around.calico("ETCD_PASSWORD").map(PasswordSource::Value));
+    match (username, password) {
+        (Some(username), Some(password)) => return Ok(Some(Login { username, password })),
+        (None, None) => {}
+        (Some(_), None) if is_flag => return Err(ConfigError::PasswordMissing),
+        (None, Some(_)) if is_file => return Err(ConfigError::UsernameMissing),
+        (Some(_), None) => ignored.push(Ignored::UsernameAlone),
+        (None, Some(_)) => ignored.push(Ignored::PasswordAlone),
+    }
+    Ok(None)
+}
+
+/// Flags of etcd are a contradiction when files were chosen; its variables are not, a pod has them anyway.
+fn refuse_etcd_flags(flags: &EtcdFlags) -> Result<(), ConfigError> {
+    let EtcdFlags {
+        etcd_endpoints,
+        etcd_ca_cert,
+        etcd_cert,
+        etcd_key,
+        etcd_username,
+        etcd_password_file,
+    } = flags;
+    refuse("--etcd-endpoints", !etcd_endpoints.is_empty(), "file")?;
+    refuse("--etcd-ca-cert", etcd_ca_cert.is_some(), "file")?;
+    refuse("--etcd-cert", etcd_cert.is_some(), "file")?;
+    refuse("--etcd-key", etcd_key.is_some(), "file")?;
+    refuse("--etcd-username", etcd_username.is_some(), "file")?;
+    refuse("--etcd-password-file", etcd_password_file.is_some(), "file")
+}
+
+fn refuse(flag: &'static str, is_given: bool, datastore: &'static str) -> Result<(), ConfigError> {
+    if is_given {
+        Err(ConfigError::WrongDatastore { flag, datastore })
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Log lines on stderr, for people or for machines, with a level that can change at run time.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+
+use crate::daemon::config::LogFormat;
+
+/// Logging that cannot be set up or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Not a level, and not a list of filters.
+    #[error("log level {given:?} is none of error, warn, info, debug, trace, nor a filter: {source}")]
+    Filter {
+        /// The text.
+        given: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// Logging is set up already.
+    #[error(transparent)]
+    Init(#[from] TryInitError),
+    /// Logging was torn down.
+    #[error(transparent)]
+    Gone(#[from] reload::Error),
+}
+
+/// Changes the level of a running program.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl LogControl {
+    /// Puts another filter in force at once.
+    pub fn set_level(&self, level: &str) -> Result<(), LogError> {
+        Ok(self.filter.reload(parse(level)?)?)
+    }
+
+    /// The filter in force.
+    pub fn level(&self) -> Result<String, LogError> {
+        Ok(self.filter.with_current(EnvFilter::to_string)?)
+    }
+}
+
+/// Sets up logging for the whole process.
+pub fn init(level: &str, format: LogFormat) -> Result<LogControl, LogError> {
+    let (filter, handle) = reload::Layer::new(parse(level)?);
+    let lines = match format {
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(io::stderr)
+            .boxed(),
+        LogFormat::Text => {
+            let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            fmt::layer()
+                .with_ansi(is_coloured)
+                .with_writer(io::stderr)
+                .boxed()
+        }
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()?;
+    Ok(LogControl { filter: handle })
+}
+
+/// Strict: `EnvFilter` alone takes any word for a target and then logs nothing.
+fn parse(level: &str) -> Result<EnvFilter, LogError> {
+    let filter = |text: &str| {
+        EnvFilter::builder()
+            .parse(text)
+            .map_err(|source| LogError::Filter {
+                given: level.to_owned(),
+                source,
+            })
+    };
+    for directive in level.split(',').map(str::trim) {
+        if !directive.contains(['=', '['])
+            && directive.parse::<tracing::level_filters::LevelFilter>().is_err()
+        {
+            // As the level of a target the word is refused, with `EnvFilter`'s own reason.
+            return filter(&format!("pipit={directive}"));
+        }
+    }
+    filter(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_filters_parse_and_typing_errors_do_not() {
+        for good in ["info", "DEBUG", "off", "warn,pipit_bgp=trace"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in ["verbose", "info,pipit_bgp=loud", "inof", ""] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_level_changes_while_running_and_a_bad_one_changes_nothing() {
+        let (_layer, filter) = reload::Layer::<EnvFilter, Registry>::new(parse("info").unwrap());
+        let control = LogControl { filter };
+        control.set_level("debug").unwrap();
+        assert_eq!(control.level().unwrap(), "debug");
+        assert!(control.set_level("loud").is_err());
+        assert_eq!(control.level().unwrap(), "debug");
+    }
+}
