@@ -5,10 +5,11 @@
 
 pub mod backend;
 pub mod cache;
+pub mod desired;
 #[cfg(feature = "io")]
 pub mod io;
-pub mod desired;
 pub mod key;
+pub mod lower;
 pub mod manifest;
 pub mod model;
 pub mod plan;

@@ -71,6 +71,9 @@ pub struct DesiredState {
 pub struct FamilyState {
     /// Whether the node has an address of the family; otherwise it has no sessions.
     pub enabled: bool,
+    /// The node's own address; `None` exactly when not enabled.
+    #[serde(skip)]
+    pub address: Option<IpAddr>,
     /// Where connections are taken.
     pub listen: Option<Listen>,
     /// Priority of normal routes; LOCAL_PREF is 2147483647 less it.
@@ -336,6 +339,7 @@ fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> 
         let enabled = context.address(family).is_some();
         FamilyState {
             enabled,
+            address: context.address(family),
             listen: enabled.then(|| Listen {
                 address: context
                     .address(family)
