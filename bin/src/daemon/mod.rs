@@ -1,13 +1,194 @@
 //! The daemon: what it is told at its start, how it speaks to its operator, and what it runs.
+//!
+//! The kernel is read before anything else, so that peers learn in the first OPEN whether forwarding went on
+//! without us; the datastore decides the rest.
 
+pub mod api;
 pub mod config;
 pub mod logging;
 pub mod privilege;
+pub mod reconcile;
 
-use crate::daemon::config::Config;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use pipit_bgp::io::Speaker;
+use pipit_bgp::session::Stop;
+use pipit_bgp::{Asn, FamilyMap, RouterId};
+use pipit_datastore::desired::Environment;
+use pipit_datastore::io::{etcd, secrets, task};
+use pipit_rib::fib::Fib;
+use pipit_rib::io::netlink::{self, Report, Request};
+use pipit_rib::io::task::RibTask;
+use pipit_rib::{NodeSettings, Output, Rib};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::control::protocol::DatastoreKind;
+use crate::control::{server, socket::ControlSocket};
+use crate::daemon::api::Api;
+use crate::daemon::config::{Config, DatastoreConfig, PasswordSource};
 use crate::daemon::logging::LogControl;
+use crate::daemon::reconcile::Reconciler;
+
+/// Linux route protocol `bird`: what Calico's other parts expect.
+const PROTOCOL: u8 = 12;
+/// The main table.
+const TABLE: u32 = 254;
+/// Messages of all peers that wait for the RIB.
+const PEER_MESSAGES: usize = 256;
 
 /// Runs the daemon until it is told to end.
-pub fn run(_config: Config, _logs: LogControl) -> anyhow::Result<()> {
-    anyhow::bail!("the tasks of the daemon are not wired in this build")
+///
+/// # Errors
+/// What keeps it from starting: no permission, another daemon on the socket.
+pub fn run(config: Config, logs: LogControl) -> anyhow::Result<()> {
+    // Held for the daemon's life: dropping it ends the changeability of the log level.
+    let _logs = logs;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (_control, listener) = ControlSocket::bind(&config.socket)?;
+    let (kernel, mut reports) = netlink::spawn(PROTOCOL, TABLE).context("the kernel's routing table")?;
+    let mut rib = Rib::new(unknown_node(), Fib::new(PROTOCOL));
+    let adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
+    let is_restart = adopted > 0;
+
+    let (routes, received) = mpsc::channel(PEER_MESSAGES);
+    let speaker = Speaker::spawn(is_restart, routes);
+    let rib = RibTask::spawn(rib, is_restart, received, speaker.clone(), (kernel, reports));
+    let (mut reconciler, origins) = Reconciler::new(speaker.clone(), rib.clone());
+
+    let cancel = CancellationToken::new();
+    let (environment, watched) = watch::channel(Environment::from_vars(|name| std::env::var(name).ok()));
+    if let Some(folder) = config.secrets_dir.clone() {
+        secrets::take(&folder, &environment);
+        tokio::spawn(secrets::follow(folder, environment));
+    } else {
+        // Kept, so that the receiver does not take its end for the daemon's.
+        let cancel = cancel.clone();
+        tokio::spawn(async move {
+            cancel.cancelled().await;
+            drop(environment);
+        });
+    }
+    let (kind, place, source) = source_of(&config.datastore)?;
+    let mut store = task::spawn(source, config.node_name.clone(), watched, cancel.clone());
+    let api = Api {
+        node_name: config.node_name.clone(),
+        datastore: (kind, place),
+        started: Timestamp::now(),
+        speaker: speaker.clone(),
+        rib,
+        store: store.clone(),
+        origins,
+    };
+    let control = tokio::spawn(server::serve(listener, api));
+    info!(node = %config.node_name, version = env!("CARGO_PKG_VERSION"), adopted, "pipitd is running");
+    loop {
+        tokio::select! {
+            result = store.changed() => {
+                result.context("the datastore task ended")?;
+                let desired = store.borrow_and_update().desired.clone();
+                if let Some(desired) = desired {
+                    reconciler.apply(&desired).await;
+                }
+            }
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    info!("ending as for a restart: kernel routes stay, peers keep ours");
+    control.abort();
+    cancel.cancel();
+    speaker.shutdown(Stop::Restart).await;
+    Ok(())
+}
+
+/// Reads the kernel's tables; how many routes of an earlier life they hold.
+async fn first_dump(
+    rib: &mut Rib,
+    kernel: &mpsc::Sender<Request>,
+    reports: &mut mpsc::Receiver<Report>,
+) -> anyhow::Result<usize> {
+    kernel
+        .send(Request::Dump)
+        .await
+        .context("the kernel's routing table")?;
+    loop {
+        match reports
+            .recv()
+            .await
+            .context("the kernel's routing table cannot be read")?
+        {
+            Report::Events(events) => rib.handle_kernel(Instant::now(), events),
+            Report::Applied(_) => {}
+        }
+        while let Some(output) = rib.poll_output() {
+            if let Output::Loaded(adopted) = output {
+                return Ok(adopted);
+            }
+        }
+    }
+}
+
+fn unknown_node() -> NodeSettings {
+    NodeSettings {
+        router_id: RouterId(Ipv4Addr::UNSPECIFIED),
+        local_as: Asn(0),
+        cluster_id: None,
+        addresses: FamilyMap::default(),
+        max_paths: 16,
+    }
+}
+
+fn source_of(config: &DatastoreConfig) -> anyhow::Result<(DatastoreKind, String, task::Source)> {
+    Ok(match config {
+        DatastoreConfig::File { path } => (
+            DatastoreKind::File,
+            path.display().to_string(),
+            task::Source::File(path.clone()),
+        ),
+        DatastoreConfig::Etcd(config) => {
+            let user = match &config.login {
+                None => None,
+                Some(login) => Some((login.username.clone(), password(&login.password)?)),
+            };
+            let etcd = etcd::EtcdConfig {
+                endpoints: config.endpoints.clone(),
+                user,
+                ca_cert: config.ca_cert.clone(),
+                identity: config
+                    .client_cert
+                    .as_ref()
+                    .map(|cert| (cert.cert.clone(), cert.key.clone())),
+            };
+            (
+                DatastoreKind::Etcd,
+                config.endpoints.join(","),
+                task::Source::Etcd(etcd),
+            )
+        }
+    })
+}
+
+fn password(source: &PasswordSource) -> anyhow::Result<String> {
+    match source {
+        PasswordSource::Value(password) => Ok(password.clone()),
+        PasswordSource::File(path) => {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("password file {}", path.display()))?;
+            Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+        }
+    }
 }

@@ -1,0 +1,221 @@
+//! Desired state to commands: what changed, and nothing else, goes to the speaker and the RIB.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use pipit_bgp::io::SpeakerHandle;
+use pipit_bgp::session::config::PeerConfig;
+use pipit_bgp::{Family, FamilyMap, PeerId};
+use pipit_datastore::desired::{DesiredState, Session, SessionSource};
+use pipit_datastore::lower;
+use pipit_rib::io::task::{Command, RibHandle};
+use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Why a peer exists, for queries.
+#[derive(Clone, Debug)]
+pub struct PeerOrigin {
+    /// Mesh, BGPPeer for all nodes, for some, or for a workload.
+    pub source: SessionSource,
+    /// The resource.
+    pub resource: Arc<str>,
+    /// Families that it offers.
+    pub families: Vec<Family>,
+    /// Interface of a link-local address.
+    pub interface: Option<String>,
+}
+
+/// All peers in force.
+pub type Origins = Arc<BTreeMap<PeerId, PeerOrigin>>;
+
+struct Peer {
+    id: PeerId,
+    config: PeerConfig,
+    settings: PeerSettings,
+}
+
+/// What is in force, and the way to change it.
+pub struct Reconciler {
+    speaker: SpeakerHandle,
+    rib: RibHandle,
+    origins: watch::Sender<Origins>,
+    node: Option<NodeSettings>,
+    policy: FamilyMap<Option<FamilyPolicy>>,
+    originated: BTreeMap<IpNet, bool>,
+    listen: FamilyMap<Option<SocketAddr>>,
+    peers: BTreeMap<String, Peer>,
+    next_id: u32,
+    is_configured: bool,
+}
+
+impl Reconciler {
+    /// Nothing is in force yet.
+    pub fn new(speaker: SpeakerHandle, rib: RibHandle) -> (Self, watch::Receiver<Origins>) {
+        let (origins, watched) = watch::channel(Origins::default());
+        let reconciler = Reconciler {
+            speaker,
+            rib,
+            origins,
+            node: None,
+            policy: FamilyMap::default(),
+            originated: BTreeMap::new(),
+            listen: FamilyMap::default(),
+            peers: BTreeMap::new(),
+            next_id: 1,
+            is_configured: false,
+        };
+        (reconciler, watched)
+    }
+
+    /// Makes a desired state be in force.
+    pub async fn apply(&mut self, state: &DesiredState) {
+        self.warn_unsupported(state);
+        self.apply_node(state).await;
+        // Policy before routes and peers: nothing is announced or written by rules that no longer hold.
+        self.apply_policy(state).await;
+        self.remove_peers(state).await;
+        self.apply_originated(state).await;
+        let added = self.set_peers(state).await;
+        if !std::mem::replace(&mut self.is_configured, true) {
+            let expected = self
+                .peers
+                .values()
+                .filter(|peer| peer.config.held.is_none())
+                .map(|peer| peer.id)
+                .collect();
+            self.rib.send(Command::Configured(expected)).await;
+            info!(node = %state.node, router_id = %state.router_id, peers = self.peers.len(), "configured");
+        }
+        let listen = lower::listen(state);
+        if listen != self.listen {
+            self.listen = listen;
+            self.speaker.set_listen(listen).await;
+        }
+        // The RIB knows a peer before its session can speak.
+        for (id, config) in added {
+            self.speaker.add_peer(id, config).await;
+        }
+        self.publish(state);
+    }
+
+    async fn apply_node(&mut self, state: &DesiredState) {
+        let node = lower::node_settings(state);
+        if self.node.as_ref() != Some(&node) {
+            self.node = Some(node.clone());
+            self.rib.send(Command::Node(node)).await;
+        }
+    }
+
+    async fn apply_policy(&mut self, state: &DesiredState) {
+        for family in Family::ALL {
+            let policy = lower::family_policy(state, family);
+            if self.policy[family].as_ref() != Some(&policy) {
+                self.policy[family] = Some(policy.clone());
+                self.rib.send(Command::Policy(family, Box::new(policy))).await;
+            }
+        }
+    }
+
+    async fn apply_originated(&mut self, state: &DesiredState) {
+        let wanted = lower::originated(state);
+        // New ones first: a route that changes its kind is never gone in between.
+        for (&net, &is_in_kernel) in &wanted {
+            if self.originated.get(&net) != Some(&is_in_kernel) {
+                info!(prefix = %net, "originating");
+                self.rib.send(Command::Originate(net, is_in_kernel)).await;
+            }
+        }
+        for (&net, &is_in_kernel) in &self.originated {
+            if wanted.get(&net) != Some(&is_in_kernel) {
+                info!(prefix = %net, "no longer originating");
+                self.rib.send(Command::Withdraw(net, is_in_kernel)).await;
+            }
+        }
+        self.originated = wanted;
+    }
+
+    async fn remove_peers(&mut self, state: &DesiredState) {
+        let gone: Vec<String> = self
+            .peers
+            .keys()
+            .filter(|name| !state.sessions().any(|s| s.name == **name))
+            .cloned()
+            .collect();
+        for name in gone {
+            if let Some(peer) = self.peers.remove(&name) {
+                info!(peer = %name, "peer removed");
+                self.speaker.remove_peer(peer.id).await;
+                self.rib.send(Command::RemovePeer(peer.id)).await;
+            }
+        }
+    }
+
+    /// Changes known peers; those that are new to the RIB are left for the speaker.
+    async fn set_peers(&mut self, state: &DesiredState) -> Vec<(PeerId, PeerConfig)> {
+        let mut added = Vec::new();
+        for session in state.sessions() {
+            let config = session.peer_config(state.router_id);
+            let settings = lower::peer_settings(state, session);
+            match self.peers.get_mut(&session.name) {
+                Some(peer) => {
+                    if peer.settings != settings {
+                        peer.settings = settings.clone();
+                        self.rib.send(Command::SetPeer(peer.id, Box::new(settings))).await;
+                    }
+                    if peer.config != config {
+                        peer.config = config.clone();
+                        info!(peer = %session.name, "peer changed");
+                        self.speaker.change_peer(peer.id, config).await;
+                    }
+                }
+                None => {
+                    let id = PeerId(self.next_id);
+                    self.next_id += 1;
+                    info!(peer = %session.name, address = %session.address, "peer added");
+                    self.rib
+                        .send(Command::SetPeer(id, Box::new(settings.clone())))
+                        .await;
+                    added.push((id, config.clone()));
+                    self.peers
+                        .insert(session.name.clone(), Peer { id, config, settings });
+                }
+            }
+        }
+        added
+    }
+
+    fn publish(&self, state: &DesiredState) {
+        let origin = |session: &Session| PeerOrigin {
+            source: session.source,
+            resource: Arc::clone(&session.resource),
+            families: session.families().iter().collect(),
+            interface: session.interface.as_deref().map(str::to_owned),
+        };
+        let origins = state
+            .sessions()
+            .filter_map(|session| Some((self.peers.get(&session.name)?.id, origin(session))))
+            .collect();
+        self.origins.send_replace(Arc::new(origins));
+    }
+
+    /// What the resources ask for and this version does not do is said by name.
+    fn warn_unsupported(&self, state: &DesiredState) {
+        if self.is_configured {
+            return;
+        }
+        for family in Family::ALL {
+            for route in &state.family(family).host_routes {
+                warn!(prefix = %route.prefix, via = %route.via, "reachableBy: the host route is not installed yet");
+            }
+        }
+        for session in state
+            .sessions()
+            .filter(|session| session.extensions.bfd.flatten().is_some())
+        {
+            warn!(peer = %session.name, "pipit.io/bfd: BFD does not run yet; the hold timer detects failures");
+        }
+    }
+}
