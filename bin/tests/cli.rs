@@ -1,0 +1,343 @@
+//! The built programs, as a shell sees them.
+
+mod fake_daemon;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use fake_daemon::{FakeApi, FakeDaemon, Trouble};
+use serde_json::Value;
+
+fn pipit(socket: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipit"));
+    command.arg("--socket").arg(socket).env_remove("PIPIT_SOCKET");
+    command
+}
+
+/// Exit code, standard output, standard error.
+fn run(socket: &Path, words: &str) -> (i32, String, String) {
+    read(pipit(socket).args(words.split_whitespace()).output().unwrap())
+}
+
+fn read(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Runs and expects success and silence on stderr.
+fn stdout(daemon: &FakeDaemon, words: &str) -> String {
+    let (code, out, err) = run(&daemon.socket, words);
+    assert_eq!((code, err.as_str()), (0, ""), "{words}");
+    out
+}
+
+fn json(daemon: &FakeDaemon, words: &str) -> Value {
+    serde_json::from_str(&stdout(daemon, words)).unwrap()
+}
+
+fn start(route_count: u32) -> FakeDaemon {
+    FakeDaemon::start(FakeApi {
+        route_count,
+        ..FakeApi::default()
+    })
+}
+
+#[test]
+fn no_daemon_is_exit_3_and_names_the_socket_and_the_way_out() {
+    let socket = Path::new("/nonexistent/pipit.sock");
+    for words in ["peers", "peer x", "routes", "fib"] {
+        let (code, out, err) = run(socket, words);
+        assert_eq!((code, out.as_str()), (3, ""), "{words}");
+        assert!(
+            err.contains("cannot reach pipitd at /nonexistent/pipit.sock: No such file"),
+            "{err}"
+        );
+        assert!(
+            err.contains("--socket") && err.contains("systemctl start pipitd"),
+            "{err}"
+        );
+    }
+    let by_env = Command::new(env!("CARGO_BIN_EXE_pipit"))
+        .arg("fib")
+        .env("PIPIT_SOCKET", "/env.sock")
+        .output();
+    assert!(read(by_env.unwrap()).2.contains("/env.sock"));
+}
+
+#[test]
+fn a_socket_nobody_listens_on_is_exit_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("pipit.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let (code, _, err) = run(&socket, "peers");
+    assert_eq!(code, 3);
+    assert!(err.contains("Connection refused"), "{err}");
+}
+
+#[test]
+fn wrong_usage_is_exit_2_before_the_daemon_is_asked() {
+    let nowhere = Path::new("/nonexistent/pipit.sock");
+    for words in [
+        "",
+        "colour",
+        "peers -o xml",
+        "routes below 10.0.0.0/8",
+        "routes 10.0.0.1/24",
+        "routes -6 10.0.0.0/8",
+    ] {
+        let (code, out, err) = run(nowhere, words);
+        assert_eq!((code, out.as_str()), (2, ""), "{words}: {err}");
+    }
+    assert!(
+        run(nowhere, "routes 10.0.0.1/24")
+            .2
+            .contains("did you mean 10.0.0.0/24")
+    );
+}
+
+#[test]
+fn what_does_not_exist_is_exit_4() {
+    let daemon = start(10);
+    let check = |words: &str, expected: &str| {
+        let (code, _, err) = run(&daemon.socket, words);
+        assert_eq!(code, 4, "{words}");
+        assert!(err.contains(expected), "{words}: {err}");
+    };
+    check("peer Mesh_1_2_3_4", "no peer is named Mesh_1_2_3_4");
+    check("routes 192.0.2.0/24", "no route for exactly 192.0.2.0/24");
+    check("routes for 192.0.2.1", "no route to 192.0.2.1");
+    let (code, out, _) = run(&daemon.socket, "-o json routes 192.0.2.0/24");
+    assert_eq!(
+        (
+            code,
+            serde_json::from_str::<Value>(&out).unwrap()["items"]
+                .as_array()
+                .unwrap()
+                .len()
+        ),
+        (4, 0)
+    );
+    assert_eq!(
+        stdout(&daemon, "routes in 192.0.2.0/24 --no-headers"),
+        "",
+        "a listing may be empty"
+    );
+}
+
+#[test]
+fn peers_are_a_table_with_the_daemon_below() {
+    let daemon = start(0);
+    let text = stdout(&daemon, "show peers");
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        [
+            "NAME",
+            "ADDRESS",
+            "KIND",
+            "AS",
+            "STATE",
+            "SINCE",
+            "RECEIVED",
+            "SENT",
+            "LAST-ERROR"
+        ]
+    );
+    assert_eq!(
+        lines[1][..5],
+        ["Mesh_172_18_0_2", "172.18.0.2", "mesh", "64512", "Established"]
+    );
+    assert_eq!(lines[1][6..], ["1", "1", "-"]);
+    assert_eq!(lines[2][6..], ["0", "0", "connection", "refused"]);
+    assert!(
+        text.contains("\nPeers: 1 of 2 established, 1 problem:\n  BGPPeer/rack: asNumber is missing\n"),
+        "{text}"
+    );
+    assert_eq!(
+        stdout(&daemon, "peers --no-headers").lines().count(),
+        2,
+        "for scripts: peers only"
+    );
+    assert_eq!(
+        stdout(&daemon, "peers -o name"),
+        "Mesh_172_18_0_2\nMesh_172_18_0_3\n"
+    );
+}
+
+#[test]
+fn json_is_one_document_of_a_stable_shape() {
+    let daemon = start(1000);
+    let peers = json(&daemon, "peers -j");
+    assert_eq!(
+        (&peers["apiVersion"], &peers["kind"]),
+        (&"pipit/v1".into(), &"PeerList".into())
+    );
+    for (name, value) in [
+        ("name", Value::from("Mesh_172_18_0_2")),
+        ("address", "172.18.0.2".into()),
+        ("port", 179.into()),
+        ("remote_as", 64512.into()),
+        ("local_as", 64512.into()),
+        ("state", "Established".into()),
+        ("kind", "mesh".into()),
+        ("since", "2026-11-23T10:00:00Z".into()),
+        ("last_error", Value::Null),
+        ("families", vec!["ipv4"].into()),
+    ] {
+        assert_eq!(peers["items"][0][name], value, "{name}");
+    }
+    assert_eq!(peers["daemon"]["node_name"], "node-1");
+    assert_eq!(peers["problems"][0]["resource"], "BGPPeer/rack");
+
+    let routes = json(&daemon, "-o json routes");
+    assert_eq!(
+        (&routes["kind"], routes["items"].as_array().unwrap().len()),
+        (&"RouteList".into(), 1000)
+    );
+    assert_eq!(routes["items"][0]["prefix"], "10.0.0.0/32");
+    assert_eq!(routes["items"][0]["best"], true);
+    assert_eq!(routes["items"][0]["as_path"], serde_json::json!([64513, [1, 2]]));
+
+    let fib = json(&daemon, "fib -o json");
+    assert_eq!(
+        (&fib["kind"], &fib["items"][1]["kind"]),
+        (&"FibList".into(), &"blackhole".into())
+    );
+    assert_eq!(fib["items"][0]["next_hops"][0]["gateway"], "172.18.0.3");
+    assert_eq!(
+        (&fib["items"][0]["protocol"], &fib["items"][0]["device"]),
+        (&12.into(), &"eth0".into())
+    );
+    assert_eq!(json(&daemon, "fib -6 -j")["items"].as_array().unwrap().len(), 1);
+
+    let lines = stdout(&daemon, "routes -o jsonl");
+    assert_eq!(
+        lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .count(),
+        1000
+    );
+    assert_eq!(
+        json(&start(0), "routes -j")["items"],
+        serde_json::json!([]),
+        "no routes are still a document"
+    );
+}
+
+#[test]
+fn one_route_and_one_peer_in_full() {
+    let daemon = start(10);
+    let text = stdout(&daemon, "routes for 10.0.0.3");
+    assert!(text.starts_with("PREFIX       BEST  NEXT-HOP    PEER"), "{text}");
+    assert!(
+        text.contains("10.0.0.3/32  *     172.18.0.2  Mesh_172_18_0_2  64513 {1,2}  100"),
+        "{text}"
+    );
+    let text = stdout(&daemon, "peer 172.18.0.3");
+    assert!(text.contains("Name:              Mesh_172_18_0_3\n"), "{text}");
+    assert!(text.contains("Last error:        connection refused\n"), "{text}");
+}
+
+#[test]
+fn check_tells_a_degraded_node_by_exit_6() {
+    assert_eq!(run(&start(0).socket, "status --check").0, 6);
+    let healthy = FakeDaemon::start(FakeApi {
+        is_healthy: true,
+        ..FakeApi::default()
+    });
+    assert_eq!(run(&healthy.socket, "status --check").0, 0);
+    assert_eq!(
+        run(&start(0).socket, "status").0,
+        0,
+        "without the flag the question was answered"
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let daemon = start(500_000);
+    for format in ["table", "json", "jsonl", "name"] {
+        let mut command = pipit(&daemon.socket);
+        let mut child = command
+            .args(["routes", "-o", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        assert!(!first.is_empty());
+        let mut complaint = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut complaint)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), complaint.as_str()),
+            (Some(0), ""),
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn a_list_that_is_cut_off_is_shown_and_is_exit_1() {
+    let daemon = FakeDaemon::start(FakeApi {
+        route_count: 1000,
+        trouble: Trouble::GoneAt(2),
+        ..FakeApi::default()
+    });
+    let (code, out, err) = run(&daemon.socket, "routes --no-headers");
+    assert_eq!((code, out.lines().count()), (1, 512));
+    assert!(err.contains("ended its answer early"), "{err}");
+}
+
+#[test]
+fn the_daemon_says_what_contradicts_itself_and_which_right_it_lacks() {
+    let pipitd = env!("CARGO_BIN_EXE_pipitd");
+    let clean = |program: &str| {
+        let mut command = Command::new(program);
+        command.env_clear();
+        command
+    };
+    let wrong = clean(pipitd)
+        .args(["--node-name", "a", "--datastore", "etcd"])
+        .output()
+        .unwrap();
+    let (code, _, err) = read(wrong);
+    assert_eq!(code, 2);
+    assert!(err.contains("--etcd-endpoints"), "{err}");
+
+    // Root loses the right by the bounding set; everybody else has not got it.
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let mut command = if is_root {
+        clean("/usr/bin/setpriv")
+    } else {
+        clean(pipitd)
+    };
+    if is_root {
+        command.args(["--bounding-set", "-net_admin", pipitd]);
+    }
+    let (code, _, err) = read(
+        command
+            .args(["--node-name", "a", "--datastore-path", "/x"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(code, 1, "{err}");
+    assert!(err.starts_with("pipitd: pipitd needs CAP_NET_ADMIN"), "{err}");
+}
