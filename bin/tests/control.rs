@@ -1,5 +1,6 @@
 //! The control server and its client over a real unix socket.
 
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod fake_daemon;
 
 use std::io::{ErrorKind, Read, Write};
@@ -13,6 +14,11 @@ use pipit::control::protocol::{ErrorBody, ErrorReason, PeerList, ProblemList, Ro
 
 const MANY: u32 = 100_000;
 
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -25,6 +31,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     })
 }
 
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 async fn prefixes(client: &mut Client, query: &str) -> Result<Vec<RouteItem>, ClientError> {
     let mut lines = client.lines(query).await?;
     let mut found = Vec::new();
@@ -35,6 +42,7 @@ async fn prefixes(client: &mut Client, query: &str) -> Result<Vec<RouteItem>, Cl
 }
 
 /// One raw request on a connection of its own, and everything that comes back.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 fn raw(daemon: &FakeDaemon, request: &str) -> String {
     let mut stream = UnixStream::connect(&daemon.socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -44,6 +52,7 @@ fn raw(daemon: &FakeDaemon, request: &str) -> String {
     answer
 }
 
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 fn get(daemon: &FakeDaemon, target: &str) -> (u16, ErrorBody) {
     let answer = raw(
         daemon,
