@@ -343,3 +343,119 @@ fn the_daemon_says_what_contradicts_itself_and_which_right_it_lacks() {
     assert_eq!(code, 1, "{err}");
     assert!(err.starts_with("pipitd: pipitd needs CAP_NET_ADMIN"), "{err}");
 }
+
+/// Two nodes; one of the two BGPPeers says no AS of the other side, which cannot be read.
+const RESOURCES: &str = "\
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: node-1}
+spec: {bgp: {ipv4Address: 172.18.0.1/24}}
+---
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: node-2}
+spec: {bgp: {ipv4Address: 172.18.0.2/24}}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: rack}
+spec: {peerIP: 172.18.0.254, asNumber: many}
+";
+
+/// A program with only these arguments and variables.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+fn offline(arguments: &[&str]) -> (i32, String, String) {
+    read(
+        Command::new(env!("CARGO_BIN_EXE_pipit"))
+            .env_clear()
+            .args(arguments)
+            .output()
+            .unwrap(),
+    )
+}
+
+#[test]
+fn plan_and_check_need_no_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("all.yaml"), RESOURCES).unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "not: [yaml").unwrap();
+    let path = folder.path().to_str().unwrap();
+
+    let (code, out, err) = offline(&["plan", "--node", "node-1", "--from", path, "-o", "json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&plan["node"], &plan["router_id"]),
+        (&"node-1".into(), &"172.18.0.1".into())
+    );
+    assert_eq!(plan["ipv4"]["peers"][0]["name"], "Mesh_172_18_0_2");
+    assert_eq!(plan["problems"][0]["resource"], "BGPPeer/rack");
+    let (code, out, _) = offline(&["plan", "--node", "node-1", "--from", path, "-o", "text"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("BGPPeer/rack") && out.contains("Mesh_172_18_0_2"),
+        "{out}"
+    );
+
+    let (code, out, err) = offline(&["check", path]);
+    assert_eq!(
+        (code, err.as_str(), out.lines().count()),
+        (1, "", 2),
+        "each problem once: {out}"
+    );
+    assert!(
+        out.starts_with("RESOURCE      FIELD          MESSAGE\nBGPPeer/rack  spec.asNumber  "),
+        "{out}"
+    );
+    let (code, out, _) = offline(&["check", path, "-j"]);
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &list["kind"], &list["items"][0]["field"]),
+        (1, &"ProblemList".into(), &"spec.asNumber".into())
+    );
+    std::fs::write(folder.path().join("all.yaml"), RESOURCES.replace("many", "64513")).unwrap();
+    assert_eq!(offline(&["check", path]).0, 0);
+}
+
+#[test]
+fn where_no_plan_can_be_made_stdout_is_empty_and_the_exit_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |text: &str, node: &str, expected: &str| {
+        let file = folder.path().join("all.yaml");
+        std::fs::write(&file, text).unwrap();
+        let (code, out, err) = offline(&[
+            "plan",
+            "--node",
+            node,
+            "--from",
+            file.to_str().unwrap(),
+            "-o",
+            "json",
+        ]);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains(expected), "{err}");
+    };
+    check(RESOURCES, "node-3", "there is no Node node-3");
+    check("kind: [", "node-1", "all.yaml");
+    check(&RESOURCES.replace("172.18.0.1/24", "nowhere"), "node-1", "node-1");
+    let (code, out, err) = offline(&["plan", "--node", "a", "--from", "/nonexistent"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("cannot read /nonexistent: No such file"), "{err}");
+    // Port 9 (discard) of the loopback: refused at once.
+    let (code, out, err) = offline(&[
+        "plan",
+        "--node",
+        "a",
+        "--from-etcd",
+        "--etcd-endpoints",
+        "http://127.0.0.1:9",
+    ]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("etcd at http://127.0.0.1:9"), "{err}");
+    for wrong in [
+        &["plan", "--node", "a"][..],
+        &["plan", "--from", "x", "--etcd-username", "u", "--node", "a"],
+    ] {
+        assert_eq!(offline(wrong).0, 2, "{wrong:?}");
+    }
+}

@@ -1,7 +1,9 @@
 //! The daemon: what it is told at its start, how it speaks to its operator, and what it runs.
 
 pub mod config;
+pub mod etcd;
 pub mod logging;
+pub mod machine;
 pub mod privilege;
 
 use crate::daemon::config::Config;
