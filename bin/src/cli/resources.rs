@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::config::EtcdConfig;
-use crate::daemon::etcd::PasswordError;
+use crate::daemon::etcd_driver::PasswordError;
 
 /// Events of the etcd driver that may wait.
 const EVENTS: usize = 1024;

@@ -1,7 +1,7 @@
 //! The daemon: what it is told at its start, how it speaks to its operator, and what it runs.
 
 pub mod config;
-pub mod etcd;
+pub mod etcd_driver;
 pub mod logging;
 pub mod machine;
 pub mod privilege;
