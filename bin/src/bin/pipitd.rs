@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use pipit::daemon;
-use pipit::daemon::config::{Config, Flags, NODENAME_FILE, Surroundings};
+use pipit::daemon::config::{Config, Flags};
+use pipit::daemon::machine::Machine;
 use pipit::daemon::{logging, privilege};
 
 fn main() -> ExitCode {
-    let config = match configure(Flags::parse()) {
+    let config = match Config::resolve(Flags::parse(), Machine::read().surroundings()) {
         Ok(config) => config,
         Err(error) => return fail(&error.into(), 2),
     };
@@ -16,17 +17,6 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error, 1),
     }
-}
-
-fn configure(flags: Flags) -> Result<Config, daemon::config::ConfigError> {
-    let read = |path| std::fs::read_to_string(path).ok();
-    let (nodename_file, hostname) = (read(NODENAME_FILE), read("/proc/sys/kernel/hostname"));
-    let around = Surroundings {
-        env: &|name| std::env::var(name).ok(),
-        nodename_file: nodename_file.as_deref(),
-        hostname: hostname.as_deref(),
-    };
-    Config::resolve(flags, around)
 }
 
 fn start(config: Config) -> anyhow::Result<()> {

@@ -3,8 +3,12 @@
 use std::io;
 use std::process::ExitCode;
 
+use pipit_datastore::desired::NoPlan;
+
+use crate::cli::resources::ResourcesError;
 use crate::control::client::ClientError;
 use crate::control::protocol::ErrorReason;
+use crate::daemon::config::ConfigError;
 
 /// How `pipit` ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,9 +53,15 @@ pub enum CliError {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
-    /// This build cannot do it.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// The resources to plan with cannot be had.
+    #[error(transparent)]
+    Resources(#[from] ResourcesError),
+    /// The resources do not make a plan.
+    #[error(transparent)]
+    NoPlan(#[from] NoPlan),
+    /// The flags or the environment contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The runtime cannot start.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -82,11 +92,14 @@ impl CliError {
                 | ClientError::CutOff { .. }
                 | ClientError::Unreadable { .. } => Exit::Failed,
             },
-            CliError::Usage(_) => Exit::Usage,
+            CliError::Usage(_) | CliError::Config(_) => Exit::Usage,
             CliError::NotFound(_) => Exit::NotFound,
-            CliError::Output(_) | CliError::Item(_) | CliError::Unsupported(_) | CliError::Runtime(_) => {
-                Exit::Failed
-            }
+            // No such node is a plain failure for `pipit plan`: plan-contract.md §1.
+            CliError::Output(_)
+            | CliError::Item(_)
+            | CliError::Resources(_)
+            | CliError::NoPlan(_)
+            | CliError::Runtime(_) => Exit::Failed,
         }
     }
 

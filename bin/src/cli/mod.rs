@@ -11,6 +11,7 @@ pub mod output;
 pub mod peer;
 pub mod peers;
 pub mod plan;
+pub mod resources;
 pub mod routes;
 mod table;
 
@@ -85,10 +86,8 @@ pub enum Command {
         #[command(subcommand)]
         query: QueryCommand,
     },
-    #[command(hide = true)]
     /// What a node would do with these resources; touches nothing
     Plan(plan::PlanArgs),
-    #[command(hide = true)]
     /// Problems in a file or folder of resources
     Check(check::CheckArgs),
 }

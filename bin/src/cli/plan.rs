@@ -3,9 +3,16 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use pipit_datastore::cache::Cache;
+use pipit_datastore::desired::desired;
+use pipit_datastore::plan::{to_json, to_text};
+
 use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
-use crate::daemon::config::EtcdFlags;
+use crate::cli::output::Format;
+use crate::cli::resources::{from_etcd, from_path};
+use crate::daemon::config::{EtcdConfig, EtcdFlags, node_name};
+use crate::daemon::machine::{self, Machine};
 
 /// Arguments of `pipit plan`.
 #[derive(Debug, clap::Args)]
@@ -26,8 +33,36 @@ pub struct PlanArgs {
 }
 
 /// Runs `pipit plan`.
-pub fn run(_args: &PlanArgs, _global: &GlobalArgs, _out: &mut dyn Write) -> Result<Exit, CliError> {
-    Err(CliError::Unsupported(
-        "this build cannot plan: pipit-datastore has no desired state in it",
-    ))
+pub fn run(args: &PlanArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let machine = Machine::read();
+    let node = node_name(args.node.clone(), machine.surroundings())?;
+    let cache = resources(args, &machine, &node)?;
+    let plan = desired(&cache, &node, &machine::environment())?;
+    let text = match global.format() {
+        Format::Table | Format::Wide => to_text(&plan),
+        Format::Json => to_json(&plan).map_err(CliError::Item)?,
+        Format::Jsonl | Format::Name => {
+            return Err(CliError::Usage("a plan is printed as text or json".to_owned()));
+        }
+    };
+    out.write_all(text.as_bytes()).map_err(CliError::Output)?;
+    Ok(Exit::Done)
+}
+
+fn resources(args: &PlanArgs, machine: &Machine, node: &str) -> Result<Cache, CliError> {
+    let Some(path) = &args.from else {
+        let mut ignored = Vec::new();
+        let config = EtcdConfig::resolve(args.etcd.clone(), machine.surroundings(), &mut ignored)?;
+        for ignored in ignored {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "pipit: {ignored}");
+        }
+        return Ok(from_etcd(&config, node)?);
+    };
+    if args.etcd != EtcdFlags::default() {
+        return Err(CliError::Usage(
+            "the flags of etcd have no effect with --from".to_owned(),
+        ));
+    }
+    Ok(from_path(path)?)
 }

@@ -345,8 +345,8 @@ impl EtcdConfig {
     }
 }
 
-/// calico-node's order (its startup writes the file); only host names are lower-cased.
-fn node_name(flag: Option<String>, around: Surroundings<'_>) -> Result<String, ConfigError> {
+/// The Calico node meant, in calico-node's order (its startup writes the file); only host names are lower-cased.
+pub fn node_name(flag: Option<String>, around: Surroundings<'_>) -> Result<String, ConfigError> {
     let trimmed = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let name = flag
         .or_else(|| around.get("NODENAME"))

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
@@ -12,8 +12,14 @@ use crate::daemon::config::LogFormat;
 /// Logging that cannot be set up or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a level, and not a list of filters.
-    #[error("log level {given:?} is none of error, warn, info, debug, trace, nor a filter: {source}")]
+    /// A word that is no level.
+    #[error("log level {given:?} is none of off, error, warn, info, debug, trace")]
+    Level {
+        /// The word.
+        given: String,
+    },
+    /// A filter that is none.
+    #[error("log filter {given:?}: {source}")]
     Filter {
         /// The text.
         given: String,
@@ -70,25 +76,21 @@ pub fn init(level: &str, format: LogFormat) -> Result<LogControl, LogError> {
     Ok(LogControl { filter: handle })
 }
 
-/// Strict: `EnvFilter` alone takes any word for a target and then logs nothing.
+/// Strict: `EnvFilter` alone takes any word for the name of a target and then logs nothing else.
 fn parse(level: &str) -> Result<EnvFilter, LogError> {
-    let filter = |text: &str| {
-        EnvFilter::builder()
-            .parse(text)
-            .map_err(|source| LogError::Filter {
-                given: level.to_owned(),
-                source,
-            })
-    };
-    for directive in level.split(',').map(str::trim) {
-        if !directive.contains(['=', '['])
-            && directive.parse::<tracing::level_filters::LevelFilter>().is_err()
-        {
-            // As the level of a target the word is refused, with `EnvFilter`'s own reason.
-            return filter(&format!("pipit={directive}"));
-        }
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let mut directives = level.split(',').map(str::trim);
+    if let Some(word) = directives.find(|word| !word.contains(['=', '[']) && !is_level(word)) {
+        return Err(LogError::Level {
+            given: word.to_owned(),
+        });
     }
-    filter(level)
+    EnvFilter::builder()
+        .parse(level)
+        .map_err(|source| LogError::Filter {
+            given: level.to_owned(),
+            source,
+        })
 }
 
 #[cfg(test)]

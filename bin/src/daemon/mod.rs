@@ -5,7 +5,9 @@
 
 pub mod api;
 pub mod config;
+pub mod etcd_driver;
 pub mod logging;
+pub mod machine;
 pub mod privilege;
 pub mod reconcile;
 

@@ -1,0 +1,461 @@
+//! The built programs, as a shell sees them.
+
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod fake_daemon;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use fake_daemon::{FakeApi, FakeDaemon, Trouble};
+use serde_json::Value;
+
+fn pipit(socket: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pipit"));
+    command.arg("--socket").arg(socket).env_remove("PIPIT_SOCKET");
+    command
+}
+
+/// Exit code, standard output, standard error.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+fn run(socket: &Path, words: &str) -> (i32, String, String) {
+    read(pipit(socket).args(words.split_whitespace()).output().unwrap())
+}
+
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+fn read(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Runs and expects success and silence on stderr.
+fn stdout(daemon: &FakeDaemon, words: &str) -> String {
+    let (code, out, err) = run(&daemon.socket, words);
+    assert_eq!((code, err.as_str()), (0, ""), "{words}");
+    out
+}
+
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+fn json(daemon: &FakeDaemon, words: &str) -> Value {
+    serde_json::from_str(&stdout(daemon, words)).unwrap()
+}
+
+fn start(route_count: u32) -> FakeDaemon {
+    FakeDaemon::start(FakeApi {
+        route_count,
+        ..FakeApi::default()
+    })
+}
+
+#[test]
+fn no_daemon_is_exit_3_and_names_the_socket_and_the_way_out() {
+    let socket = Path::new("/nonexistent/pipit.sock");
+    for words in ["peers", "peer x", "routes", "fib"] {
+        let (code, out, err) = run(socket, words);
+        assert_eq!((code, out.as_str()), (3, ""), "{words}");
+        assert!(
+            err.contains("cannot reach pipitd at /nonexistent/pipit.sock: No such file"),
+            "{err}"
+        );
+        assert!(
+            err.contains("--socket") && err.contains("systemctl start pipitd"),
+            "{err}"
+        );
+    }
+    let by_env = Command::new(env!("CARGO_BIN_EXE_pipit"))
+        .arg("fib")
+        .env("PIPIT_SOCKET", "/env.sock")
+        .output();
+    assert!(read(by_env.unwrap()).2.contains("/env.sock"));
+}
+
+#[test]
+fn a_socket_nobody_listens_on_is_exit_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("pipit.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let (code, _, err) = run(&socket, "peers");
+    assert_eq!(code, 3);
+    assert!(err.contains("Connection refused"), "{err}");
+}
+
+#[test]
+fn wrong_usage_is_exit_2_before_the_daemon_is_asked() {
+    let nowhere = Path::new("/nonexistent/pipit.sock");
+    for words in [
+        "",
+        "colour",
+        "peers -o xml",
+        "routes below 10.0.0.0/8",
+        "routes 10.0.0.1/24",
+        "routes -6 10.0.0.0/8",
+    ] {
+        let (code, out, err) = run(nowhere, words);
+        assert_eq!((code, out.as_str()), (2, ""), "{words}: {err}");
+    }
+    assert!(
+        run(nowhere, "routes 10.0.0.1/24")
+            .2
+            .contains("did you mean 10.0.0.0/24")
+    );
+}
+
+#[test]
+fn what_does_not_exist_is_exit_4() {
+    let daemon = start(10);
+    let check = |words: &str, expected: &str| {
+        let (code, _, err) = run(&daemon.socket, words);
+        assert_eq!(code, 4, "{words}");
+        assert!(err.contains(expected), "{words}: {err}");
+    };
+    check("peer Mesh_1_2_3_4", "no peer is named Mesh_1_2_3_4");
+    check("routes 192.0.2.0/24", "no route for exactly 192.0.2.0/24");
+    check("routes for 192.0.2.1", "no route to 192.0.2.1");
+    let (code, out, _) = run(&daemon.socket, "-o json routes 192.0.2.0/24");
+    assert_eq!(
+        (
+            code,
+            serde_json::from_str::<Value>(&out).unwrap()["items"]
+                .as_array()
+                .unwrap()
+                .len()
+        ),
+        (4, 0)
+    );
+    assert_eq!(
+        stdout(&daemon, "routes in 192.0.2.0/24 --no-headers"),
+        "",
+        "a listing may be empty"
+    );
+}
+
+#[test]
+fn peers_are_a_table_with_the_daemon_below() {
+    let daemon = start(0);
+    let text = stdout(&daemon, "show peers");
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[0],
+        [
+            "NAME",
+            "ADDRESS",
+            "KIND",
+            "AS",
+            "STATE",
+            "SINCE",
+            "RECEIVED",
+            "SENT",
+            "LAST-ERROR"
+        ]
+    );
+    assert_eq!(
+        lines[1][..5],
+        ["Mesh_172_18_0_2", "172.18.0.2", "mesh", "64512", "Established"]
+    );
+    assert_eq!(lines[1][6..], ["1", "1", "-"]);
+    assert_eq!(lines[2][6..], ["0", "0", "connection", "refused"]);
+    assert!(
+        text.contains("\nPeers: 1 of 2 established, 1 problem:\n  BGPPeer/rack: asNumber is missing\n"),
+        "{text}"
+    );
+    assert_eq!(
+        stdout(&daemon, "peers --no-headers").lines().count(),
+        2,
+        "for scripts: peers only"
+    );
+    assert_eq!(
+        stdout(&daemon, "peers -o name"),
+        "Mesh_172_18_0_2\nMesh_172_18_0_3\n"
+    );
+}
+
+#[test]
+fn json_is_one_document_of_a_stable_shape() {
+    let daemon = start(1000);
+    let peers = json(&daemon, "peers -j");
+    assert_eq!(
+        (&peers["apiVersion"], &peers["kind"]),
+        (&"pipit/v1".into(), &"PeerList".into())
+    );
+    for (name, value) in [
+        ("name", Value::from("Mesh_172_18_0_2")),
+        ("address", "172.18.0.2".into()),
+        ("port", 179.into()),
+        ("remote_as", 64512.into()),
+        ("local_as", 64512.into()),
+        ("state", "Established".into()),
+        ("kind", "mesh".into()),
+        ("since", "2026-11-23T10:00:00Z".into()),
+        ("last_error", Value::Null),
+        ("families", vec!["ipv4"].into()),
+    ] {
+        assert_eq!(peers["items"][0][name], value, "{name}");
+    }
+    assert_eq!(peers["daemon"]["node_name"], "node-1");
+    assert_eq!(peers["problems"][0]["resource"], "BGPPeer/rack");
+
+    let routes = json(&daemon, "-o json routes");
+    assert_eq!(
+        (&routes["kind"], routes["items"].as_array().unwrap().len()),
+        (&"RouteList".into(), 1000)
+    );
+    assert_eq!(routes["items"][0]["prefix"], "10.0.0.0/32");
+    assert_eq!(routes["items"][0]["best"], true);
+    assert_eq!(routes["items"][0]["as_path"], serde_json::json!([64513, [1, 2]]));
+
+    let fib = json(&daemon, "fib -o json");
+    assert_eq!(
+        (&fib["kind"], &fib["items"][1]["kind"]),
+        (&"FibList".into(), &"blackhole".into())
+    );
+    assert_eq!(fib["items"][0]["next_hops"][0]["gateway"], "172.18.0.3");
+    assert_eq!(
+        (&fib["items"][0]["protocol"], &fib["items"][0]["device"]),
+        (&12.into(), &"eth0".into())
+    );
+    assert_eq!(json(&daemon, "fib -6 -j")["items"].as_array().unwrap().len(), 1);
+
+    let lines = stdout(&daemon, "routes -o jsonl");
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (lines.lines().count(), &last["prefix"]),
+        (1000, &"10.0.3.231/32".into())
+    );
+    assert_eq!(
+        json(&start(0), "routes -j")["items"],
+        serde_json::json!([]),
+        "no routes are still a document"
+    );
+}
+
+#[test]
+fn one_route_and_one_peer_in_full() {
+    let daemon = start(10);
+    let text = stdout(&daemon, "routes for 10.0.0.3");
+    assert!(text.starts_with("PREFIX       BEST  NEXT-HOP    PEER"), "{text}");
+    assert!(
+        text.contains("10.0.0.3/32  *     172.18.0.2  Mesh_172_18_0_2  64513 {1,2}  100"),
+        "{text}"
+    );
+    let text = stdout(&daemon, "peer 172.18.0.3");
+    assert!(text.contains("Name:              Mesh_172_18_0_3\n"), "{text}");
+    assert!(text.contains("Last error:        connection refused\n"), "{text}");
+}
+
+#[test]
+fn check_tells_a_degraded_node_by_exit_6() {
+    assert_eq!(run(&start(0).socket, "status --check").0, 6);
+    let healthy = FakeDaemon::start(FakeApi {
+        is_healthy: true,
+        ..FakeApi::default()
+    });
+    assert_eq!(run(&healthy.socket, "status --check").0, 0);
+    assert_eq!(
+        run(&start(0).socket, "status").0,
+        0,
+        "without the flag the question was answered"
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    let daemon = start(500_000);
+    for format in ["table", "json", "jsonl", "name"] {
+        let mut command = pipit(&daemon.socket);
+        let mut child = command
+            .args(["routes", "-o", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        assert!(!first.is_empty());
+        let mut complaint = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut complaint)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), complaint.as_str()),
+            (Some(0), ""),
+            "{format}"
+        );
+    }
+}
+
+#[test]
+fn a_list_that_is_cut_off_is_shown_and_is_exit_1() {
+    let daemon = FakeDaemon::start(FakeApi {
+        route_count: 1000,
+        trouble: Trouble::GoneAt(2),
+        ..FakeApi::default()
+    });
+    let (code, out, err) = run(&daemon.socket, "routes --no-headers");
+    assert_eq!((code, out.lines().count()), (1, 512));
+    assert!(err.contains("ended its answer early"), "{err}");
+}
+
+#[test]
+fn the_daemon_says_what_contradicts_itself_and_which_right_it_lacks() {
+    let pipitd = env!("CARGO_BIN_EXE_pipitd");
+    let clean = |program: &str| {
+        let mut command = Command::new(program);
+        command.env_clear();
+        command
+    };
+    let wrong = clean(pipitd)
+        .args(["--node-name", "a", "--datastore", "etcd"])
+        .output()
+        .unwrap();
+    let (code, _, err) = read(wrong);
+    assert_eq!(code, 2);
+    assert!(err.contains("--etcd-endpoints"), "{err}");
+
+    // Root loses the right by the bounding set; everybody else has not got it.
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let mut command = if is_root {
+        clean("/usr/bin/setpriv")
+    } else {
+        clean(pipitd)
+    };
+    if is_root {
+        command.args(["--bounding-set", "-net_admin", pipitd]);
+    }
+    let (code, _, err) = read(
+        command
+            .args(["--node-name", "a", "--datastore-path", "/x"])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(code, 1, "{err}");
+    assert!(err.starts_with("pipitd: pipitd needs CAP_NET_ADMIN"), "{err}");
+}
+
+/// Two nodes; one of the two BGPPeers says no AS of the other side, which cannot be read.
+const RESOURCES: &str = "\
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: node-1}
+spec: {bgp: {ipv4Address: 172.18.0.1/24}}
+---
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: node-2}
+spec: {bgp: {ipv4Address: 172.18.0.2/24}}
+---
+apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata: {name: rack}
+spec: {peerIP: 172.18.0.254, asNumber: many}
+";
+
+/// A program with only these arguments and variables.
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+fn offline(arguments: &[&str]) -> (i32, String, String) {
+    read(
+        Command::new(env!("CARGO_BIN_EXE_pipit"))
+            .env_clear()
+            .args(arguments)
+            .output()
+            .unwrap(),
+    )
+}
+
+#[test]
+fn plan_and_check_need_no_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("all.yaml"), RESOURCES).unwrap();
+    std::fs::write(folder.path().join("notes.txt"), "not: [yaml").unwrap();
+    let path = folder.path().to_str().unwrap();
+
+    let (code, out, err) = offline(&["plan", "--node", "node-1", "--from", path, "-o", "json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&plan["node"], &plan["router_id"]),
+        (&"node-1".into(), &"172.18.0.1".into())
+    );
+    assert_eq!(plan["ipv4"]["peers"][0]["name"], "Mesh_172_18_0_2");
+    assert_eq!(plan["problems"][0]["resource"], "BGPPeer/rack");
+    let (code, out, _) = offline(&["plan", "--node", "node-1", "--from", path, "-o", "text"]);
+    assert_eq!(code, 0);
+    assert!(
+        out.contains("BGPPeer/rack") && out.contains("Mesh_172_18_0_2"),
+        "{out}"
+    );
+
+    let (code, out, err) = offline(&["check", path]);
+    assert_eq!(
+        (code, err.as_str(), out.lines().count()),
+        (1, "", 2),
+        "each problem once: {out}"
+    );
+    assert!(
+        out.starts_with("RESOURCE      FIELD          MESSAGE\nBGPPeer/rack  spec.asNumber  "),
+        "{out}"
+    );
+    let (code, out, _) = offline(&["check", path, "-j"]);
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, &list["kind"], &list["items"][0]["field"]),
+        (1, &"ProblemList".into(), &"spec.asNumber".into())
+    );
+    std::fs::write(folder.path().join("all.yaml"), RESOURCES.replace("many", "64513")).unwrap();
+    assert_eq!(offline(&["check", path]).0, 0);
+}
+
+#[test]
+fn where_no_plan_can_be_made_stdout_is_empty_and_the_exit_is_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |text: &str, node: &str, expected: &str| {
+        let file = folder.path().join("all.yaml");
+        std::fs::write(&file, text).unwrap();
+        let (code, out, err) = offline(&[
+            "plan",
+            "--node",
+            node,
+            "--from",
+            file.to_str().unwrap(),
+            "-o",
+            "json",
+        ]);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.contains(expected), "{err}");
+    };
+    check(RESOURCES, "node-3", "there is no Node node-3");
+    check("kind: [", "node-1", "all.yaml");
+    check(&RESOURCES.replace("172.18.0.1/24", "nowhere"), "node-1", "node-1");
+    let (code, out, err) = offline(&["plan", "--node", "a", "--from", "/nonexistent"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("cannot read /nonexistent: No such file"), "{err}");
+    // Port 9 (discard) of the loopback: refused at once.
+    let (code, out, err) = offline(&[
+        "plan",
+        "--node",
+        "a",
+        "--from-etcd",
+        "--etcd-endpoints",
+        "http://127.0.0.1:9",
+    ]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("etcd at http://127.0.0.1:9"), "{err}");
+    for wrong in [
+        &["plan", "--node", "a"][..],
+        &["plan", "--from", "x", "--etcd-username", "u", "--node", "a"],
+    ] {
+        assert_eq!(offline(wrong).0, 2, "{wrong:?}");
+    }
+}
