@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod cache;
 pub mod desired;
+pub mod diff;
 pub mod key;
 pub mod manifest;
 pub mod model;
