@@ -385,7 +385,7 @@ fn diff_sessions(family: Family, old: &[Session], new: &[Session], changes: &mut
         family,
         name: session.name.clone(),
     }));
-    for (old, new) in changed {
+    for (old, new) in changed.into_iter().filter(|(old, new)| old != new) {
         let settings = session::changed_settings(old, new);
         if !settings.is_empty() {
             changes.push(Change::SessionChanged {

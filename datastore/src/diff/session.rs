@@ -27,8 +27,10 @@ pub enum SessionSetting {
     Password,
     /// GTSM.
     TtlSecurity,
-    /// Graceful restart; in force with the next OPEN.
+    /// Graceful restart role.
     GracefulRestart,
+    /// Restart time; in force with the next OPEN.
+    RestartTime,
     /// Keepalive interval.
     Keepalive,
     /// How often our AS may be in a received path.
@@ -67,6 +69,8 @@ impl SessionSetting {
             | SessionSetting::LocalAsn
             | SessionSetting::SourceAddress
             | SessionSetting::Password
+            | SessionSetting::TtlSecurity
+            | SessionSetting::GracefulRestart
             | SessionSetting::Held
             | SessionSetting::HoldTime
             | SessionSetting::Families
@@ -82,8 +86,7 @@ impl SessionSetting {
             SessionSetting::Origin
             | SessionSetting::Port
             | SessionSetting::Passive
-            | SessionSetting::TtlSecurity
-            | SessionSetting::GracefulRestart
+            | SessionSetting::RestartTime
             | SessionSetting::Keepalive
             | SessionSetting::Timers
             | SessionSetting::MaxPrefixes
@@ -105,6 +108,7 @@ impl SessionSetting {
             SessionSetting::Password => "password",
             SessionSetting::TtlSecurity => "TTL security",
             SessionSetting::GracefulRestart => "graceful restart",
+            SessionSetting::RestartTime => "restart time",
             SessionSetting::Keepalive => "keepalive",
             SessionSetting::AllowedLocalAs => "allowed local AS",
             SessionSetting::ImportFilters => "import filters",
@@ -173,8 +177,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
     } = extensions.as_ref();
     let was = old.extensions.as_ref();
     let origin = (&old.name, old.source, &old.resource) != (name, *source, resource);
-    let restart =
-        old.graceful_restart_secs != *graceful_restart_secs || was.graceful_restart != *graceful_restart;
+    let restart_time = old.graceful_restart_secs != *graceful_restart_secs;
     let timers =
         (was.connect_retry, was.idle_hold, was.send_hold) != (*connect_retry, *idle_hold, *send_hold);
     let is_client = old.is_route_reflector_client() != new.is_route_reflector_client();
@@ -198,7 +201,11 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             old.ttl_security_hops != *ttl_security_hops,
             SessionSetting::TtlSecurity,
         ),
-        (restart, SessionSetting::GracefulRestart),
+        (
+            was.graceful_restart != *graceful_restart,
+            SessionSetting::GracefulRestart,
+        ),
+        (restart_time, SessionSetting::RestartTime),
         (old.keepalive_secs != *keepalive_secs, SessionSetting::Keepalive),
         (
             old.allowed_local_as != *allowed_local_as,
