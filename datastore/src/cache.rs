@@ -228,6 +228,11 @@ impl Cache {
         self.current.configurations.objects.get(name)?.object.as_ref()
     }
 
+    /// BGPConfigurations by name.
+    pub fn configurations(&self) -> impl Iterator<Item = (&String, &BgpConfiguration)> {
+        self.current.configurations.readable()
+    }
+
     /// Readable BGPPeers by name.
     pub fn peers(&self) -> impl Iterator<Item = (&String, &BgpPeer)> {
         self.current.peers.readable()

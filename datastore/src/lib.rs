@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod cache;
 pub mod desired;
+pub mod diff;
 #[cfg(feature = "io")]
 pub mod io;
 pub mod key;

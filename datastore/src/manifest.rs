@@ -154,7 +154,8 @@ pub fn read(text: &str, origin: &str) -> Vec<ManifestItem> {
         }
         .value(document.value, &Inherited::default(), 0);
     }
-    keep_one(items, |old, new| old.to_string() <= new.to_string())
+    let json = Value::to_string;
+    keep_one(items, |old, new| json(old) <= json(new))
 }
 
 /// Brings the files of a folder, in name order, together: of an object that occurs twice the later file's counts.

@@ -24,7 +24,6 @@ pub struct Plan {
 }
 
 impl Default for Plan {
-    #[expect(clippy::unwrap_used, reason = "constants")]
     fn default() -> Self {
         Plan {
             ipv4: Some("172.31.1.0/24".parse().unwrap()),
@@ -39,14 +38,12 @@ impl Default for Plan {
 
 impl Plan {
     /// The IPv4 block with a number: every fourth /26 by default, so that numbers are easy to read.
-    #[expect(clippy::expect_used, reason = "a plan that is wrong fails its test")]
     pub fn block4(&self, number: usize) -> Ipv4Net {
         let base = u32::from(self.pool4.network()) + ((number as u32) << 8);
         Ipv4Net::new(base.into(), self.block4_len).expect("block length")
     }
 
     /// The IPv6 block with a number.
-    #[expect(clippy::expect_used, reason = "a plan that is wrong fails its test")]
     pub fn block6(&self, number: usize) -> Ipv6Net {
         let base = u128::from(self.pool6.network()) + ((number as u128) << 16);
         Ipv6Net::new(base.into(), self.block6_len).expect("block length")

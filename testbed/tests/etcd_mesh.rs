@@ -140,7 +140,7 @@ fn nonsense_in_etcd_is_named_and_harms_nothing_else() {
 
 #[test]
 fn a_new_as_from_etcd_reforms_all_sessions() {
-    let mut mesh = mesh(2);
+    let mesh = mesh(2);
     let configuration = resource(
         "BGPConfiguration",
         "default",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pipit_testbed::calico::{Manifests, Store};
+use pipit_testbed::calico::Manifests;
 use pipit_testbed::kernel::{Monitor, bird_routes};
 use pipit_testbed::mesh::Mesh;
 use pipit_testbed::ping::Ping;

@@ -19,8 +19,7 @@ use jiff::Timestamp;
 use pipit_bgp::io::Speaker;
 use pipit_bgp::session::Stop;
 use pipit_bgp::{Asn, FamilyMap, RouterId};
-use pipit_datastore::desired::Environment;
-use pipit_datastore::io::{etcd, secrets, task};
+use pipit_datastore::io::{secrets, task};
 use pipit_rib::fib::Fib;
 use pipit_rib::io::netlink::{self, Report, Request};
 use pipit_rib::io::task::RibTask;
@@ -33,7 +32,7 @@ use tracing::info;
 use crate::control::protocol::DatastoreKind;
 use crate::control::{server, socket::ControlSocket};
 use crate::daemon::api::Api;
-use crate::daemon::config::{Config, DatastoreConfig, PasswordSource};
+use crate::daemon::config::{Config, DatastoreConfig};
 use crate::daemon::logging::LogControl;
 use crate::daemon::reconcile::Reconciler;
 
@@ -72,7 +71,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (mut reconciler, origins) = Reconciler::new(speaker.clone(), rib.clone());
 
     let cancel = CancellationToken::new();
-    let (environment, watched) = watch::channel(Environment::from_vars(|name| std::env::var(name).ok()));
+    let (environment, watched) = watch::channel(machine::environment());
     if let Some(folder) = config.secrets_dir.clone() {
         secrets::take(&folder, &environment);
         tokio::spawn(secrets::follow(folder, environment));
@@ -162,19 +161,7 @@ fn source_of(config: &DatastoreConfig) -> anyhow::Result<(DatastoreKind, String,
             task::Source::File(path.clone()),
         ),
         DatastoreConfig::Etcd(config) => {
-            let user = match &config.login {
-                None => None,
-                Some(login) => Some((login.username.clone(), password(&login.password)?)),
-            };
-            let etcd = etcd::EtcdConfig {
-                endpoints: config.endpoints.clone(),
-                user,
-                ca_cert: config.ca_cert.clone(),
-                identity: config
-                    .client_cert
-                    .as_ref()
-                    .map(|cert| (cert.cert.clone(), cert.key.clone())),
-            };
+            let etcd = config.to_driver()?;
             (
                 DatastoreKind::Etcd,
                 config.endpoints.join(","),
@@ -182,15 +169,4 @@ fn source_of(config: &DatastoreConfig) -> anyhow::Result<(DatastoreKind, String,
             )
         }
     })
-}
-
-fn password(source: &PasswordSource) -> anyhow::Result<String> {
-    match source {
-        PasswordSource::Value(password) => Ok(password.clone()),
-        PasswordSource::File(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("password file {}", path.display()))?;
-            Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The node that is planned for, and the settings that concern it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::LazyLock;
 
@@ -31,6 +32,8 @@ pub(super) struct Context<'c> {
     pub(super) cluster: &'c BgpConfiguration,
     /// The BGPConfiguration `node.<name>`. Only its log severity, port and prefix advertisements count.
     own: &'c BgpConfiguration,
+    /// `listenPort` of the nodes that have one of their own.
+    listen_ports: HashMap<&'c str, u16>,
 }
 
 impl<'c> Context<'c> {
@@ -53,6 +56,12 @@ impl<'c> Context<'c> {
             environment,
             cluster: cache.configuration("default").unwrap_or(&DEFAULTS),
             own: cache.configuration(&format!("node.{name}")).unwrap_or(&DEFAULTS),
+            listen_ports: cache
+                .configurations()
+                .filter_map(|(name, configuration)| {
+                    Some((name.strip_prefix("node.")?, configuration.listen_port?))
+                })
+                .collect(),
         })
     }
 
@@ -112,10 +121,7 @@ impl<'c> Context<'c> {
 
     /// The port that another node is known to listen on; `None` when nobody says one.
     pub(super) fn listen_port_of(&self, node: &str) -> Option<u16> {
-        self.cache
-            .configuration(&format!("node.{node}"))
-            .and_then(|configuration| configuration.listen_port)
-            .or(self.cluster.listen_port)
+        self.listen_ports.get(node).copied().or(self.cluster.listen_port)
     }
 
     pub(super) fn listens_on_own_address_only(&self) -> bool {

@@ -4,9 +4,9 @@
 //! class by name. The first one for an address and port gets the session, the mesh gets what is left.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use pipit_bgp::session::config::Secret;
@@ -19,6 +19,9 @@ use super::session::{Held, Session, SessionSource};
 use crate::model::{
     BgpPeer, LocalNodes, NextHopMode, Node, PeerAddress, PeerExtensions, PeerType, RemotePeers, SecretRef,
 };
+
+/// What a BGPConfiguration says about mesh sessions. One for all, so that comparing two plans compares pointers.
+static NO_EXTENSIONS: LazyLock<Arc<PeerExtensions>> = LazyLock::new(Arc::default);
 
 /// The sessions of both families, and what comes with them.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +92,9 @@ struct Shared {
     password: Option<Arc<Secret>>,
 }
 
+/// Nodes that have an address, alphabetically.
+type NodesByAddress<'c> = HashMap<IpAddr, Vec<(&'c Arc<str>, &'c Node)>>;
+
 struct Builder<'c> {
     context: &'c Context<'c>,
     addresses: FamilyMap<Option<IpAddr>>,
@@ -97,8 +103,8 @@ struct Builder<'c> {
     slots: HashMap<Slot, (Class, &'c str)>,
     /// BGPPeers with a session to an address, with the field that asks for it.
     by_address: HashMap<IpAddr, Vec<(&'c str, &'static str)>>,
-    /// Nodes by address, alphabetically; only made when a `peerIP` has to be looked up.
-    nodes_by_address: Option<HashMap<IpAddr, Vec<(&'c Arc<str>, &'c Node)>>>,
+    /// The nodes that some `peerIP` names.
+    named_nodes: NodesByAddress<'c>,
     sessions: FamilyMap<Vec<Session>>,
     host_routes: FamilyMap<BTreeMap<IpNet, IpAddr>>,
     problems: ProblemSet,
@@ -115,7 +121,7 @@ impl<'c> Builder<'c> {
             local_asn: context.local_asn(),
             slots: HashMap::new(),
             by_address: HashMap::new(),
-            nodes_by_address: None,
+            named_nodes: named_nodes(context),
             sessions: FamilyMap::default(),
             host_routes: FamilyMap::default(),
             problems: ProblemSet::default(),
@@ -157,7 +163,7 @@ impl<'c> Builder<'c> {
         is_ours.then_some(Class::Node)
     }
 
-    fn neighbours(&mut self, class: Class, name: &str, peer: &'c BgpPeer) -> Vec<Neighbour> {
+    fn neighbours(&self, class: Class, name: &str, peer: &'c BgpPeer) -> Vec<Neighbour> {
         match &peer.remote {
             RemotePeers::Address(remote) => vec![self.address_neighbour(class, remote, peer.asn)],
             RemotePeers::Selected(text) => {
@@ -168,10 +174,10 @@ impl<'c> Builder<'c> {
         }
     }
 
-    fn address_neighbour(&mut self, class: Class, remote: &PeerAddress, asn: Option<Asn>) -> Neighbour {
+    fn address_neighbour(&self, class: Class, remote: &PeerAddress, asn: Option<Asn>) -> Neighbour {
         let context = self.context;
         let nodes = self
-            .nodes_by_address()
+            .named_nodes
             .get(&remote.address)
             .map(Vec::as_slice)
             .unwrap_or_default();
@@ -195,21 +201,6 @@ impl<'c> Builder<'c> {
             passive: class == Class::Global && is_node && sorts_after_ours,
             kind: NeighbourKind::Address,
         }
-    }
-
-    fn nodes_by_address(&mut self) -> &HashMap<IpAddr, Vec<(&'c Arc<str>, &'c Node)>> {
-        let cache = self.context.cache;
-        self.nodes_by_address.get_or_insert_with(|| {
-            let mut by_address: HashMap<IpAddr, Vec<_>> = HashMap::new();
-            for (name, node) in cache.nodes() {
-                for family in Family::ALL {
-                    if let Some(network) = node.addresses[family] {
-                        by_address.entry(network.addr()).or_default().push((name, node));
-                    }
-                }
-            }
-            by_address
-        })
     }
 
     fn node_neighbours<'n>(
@@ -506,7 +497,7 @@ impl<'c> Builder<'c> {
         let cluster = context.cluster;
         let resource: Arc<str> = "BGPConfiguration/default".into();
         let mut shared: Option<Shared> = None;
-        let mut taken = std::collections::HashSet::new();
+        let mut taken = HashSet::new();
         for (name, node) in context.cache.nodes() {
             let Some(address) = node.addresses[family].map(|network| network.addr()) else {
                 continue;
@@ -526,7 +517,7 @@ impl<'c> Builder<'c> {
                 let password = self.password(reference, &resource, "spec.nodeMeshPassword");
                 shared = Some(Shared {
                     resource: resource.clone(),
-                    extensions: Arc::default(),
+                    extensions: NO_EXTENSIONS.clone(),
                     import_filters: Arc::default(),
                     export_filters: Arc::default(),
                     has_invalid_filter: false,
@@ -585,10 +576,6 @@ impl<'c> Builder<'c> {
     }
 
     fn finish(self) -> Sessions {
-        let by_name = |mut sessions: Vec<Session>| {
-            sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-            Arc::new(sessions)
-        };
         let routes = |routes: BTreeMap<IpNet, IpAddr>| {
             let route = |(prefix, via)| HostRoute { prefix, via };
             routes.into_iter().map(route).collect()
@@ -605,6 +592,38 @@ impl<'c> Builder<'c> {
             problems: self.problems,
         }
     }
+}
+
+/// The nodes whose address some BGPPeer has as its `peerIP`, each list alphabetically. Only those: most addresses of
+/// a large cluster are never asked for.
+fn named_nodes<'c>(context: &Context<'c>) -> NodesByAddress<'c> {
+    let mut named = NodesByAddress::new();
+    for (_, peer) in context.cache.peers() {
+        if let RemotePeers::Address(remote) = &peer.remote {
+            named.insert(remote.address, Vec::new());
+        }
+    }
+    if named.is_empty() {
+        return named;
+    }
+    for (name, node) in context.cache.nodes() {
+        for family in Family::ALL {
+            let address = node.addresses[family].map(|network| network.addr());
+            if let Some(nodes) = address.and_then(|address| named.get_mut(&address)) {
+                nodes.push((name, node));
+            }
+        }
+    }
+    named
+}
+
+/// Sorts by name; sessions are large, so they are moved once.
+fn by_name(sessions: Vec<Session>) -> Arc<Vec<Session>> {
+    let mut order: Vec<usize> = (0..sessions.len()).collect();
+    order.sort_unstable_by(|a, b| sessions[*a].name.cmp(&sessions[*b].name));
+    let mut sessions: Vec<_> = sessions.into_iter().map(Some).collect();
+    let sorted = order.into_iter().filter_map(|place| sessions[place].take());
+    Arc::new(sorted.collect())
 }
 
 /// `keepOriginalNextHop` is the old form: eBGP only, and nothing beside `nextHopMode`.

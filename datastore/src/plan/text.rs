@@ -90,7 +90,7 @@ fn write_family(f: &mut fmt::Formatter<'_>, name: &str, family: &FamilyState) ->
         f,
         "Export, after a session's filters",
         &family.export,
-        |f, rule| write_export(f, rule),
+        write_export,
     )?;
     write_kernel(f, family)?;
     writeln!(

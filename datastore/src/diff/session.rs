@@ -1,0 +1,245 @@
+//! Which settings of one session changed, and what each change costs.
+
+use super::ChangeClass;
+use crate::desired::Session;
+use crate::model::PeerExtensions;
+
+/// A setting of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SessionSetting {
+    /// Calico's name, the resource that made it, or why it exists.
+    Origin,
+    /// Port to dial.
+    Port,
+    /// The neighbour's AS.
+    Asn,
+    /// The AS we present.
+    LocalAsn,
+    /// Local address.
+    SourceAddress,
+    /// Whether we dial.
+    Passive,
+    /// Whether the neighbour is our client.
+    RouteReflectorClient,
+    /// Next hop of what we announce.
+    NextHop,
+    /// TCP MD5 key.
+    Password,
+    /// GTSM.
+    TtlSecurity,
+    /// Graceful restart role.
+    GracefulRestart,
+    /// Restart time; in force with the next OPEN.
+    RestartTime,
+    /// Keepalive interval.
+    Keepalive,
+    /// How often our AS may be in a received path.
+    AllowedLocalAs,
+    /// Filters for received routes.
+    ImportFilters,
+    /// Filters for announced routes.
+    ExportFilters,
+    /// Whether the session may run.
+    Held,
+    /// Offered hold time.
+    HoldTime,
+    /// First retry, first back-off, send hold time.
+    Timers,
+    /// Prefixes above which the session ends.
+    MaxPrefixes,
+    /// Families on the session.
+    Families,
+    /// ADD-PATH.
+    AddPath,
+    /// RFC 8950.
+    ExtendedNextHop,
+    /// RFC 9234.
+    Role,
+    /// BFD.
+    Bfd,
+    /// LOCAL_PREF on eBGP.
+    LocalPreferenceAccept,
+}
+
+impl SessionSetting {
+    /// What a change of it does to the session.
+    pub fn class(self) -> ChangeClass {
+        match self {
+            SessionSetting::Asn
+            | SessionSetting::LocalAsn
+            | SessionSetting::SourceAddress
+            | SessionSetting::Password
+            | SessionSetting::TtlSecurity
+            | SessionSetting::GracefulRestart
+            | SessionSetting::Held
+            | SessionSetting::HoldTime
+            | SessionSetting::Families
+            | SessionSetting::AddPath
+            | SessionSetting::ExtendedNextHop
+            | SessionSetting::Role => ChangeClass::SessionReset,
+            SessionSetting::RouteReflectorClient
+            | SessionSetting::NextHop
+            | SessionSetting::AllowedLocalAs
+            | SessionSetting::ImportFilters
+            | SessionSetting::ExportFilters
+            | SessionSetting::LocalPreferenceAccept => ChangeClass::RouteRefresh,
+            SessionSetting::Origin
+            | SessionSetting::Port
+            | SessionSetting::Passive
+            | SessionSetting::RestartTime
+            | SessionSetting::Keepalive
+            | SessionSetting::Timers
+            | SessionSetting::MaxPrefixes
+            | SessionSetting::Bfd => ChangeClass::NoEffect,
+        }
+    }
+
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SessionSetting::Origin => "name or origin",
+            SessionSetting::Port => "port",
+            SessionSetting::Asn => "AS",
+            SessionSetting::LocalAsn => "local AS",
+            SessionSetting::SourceAddress => "source address",
+            SessionSetting::Passive => "passive",
+            SessionSetting::RouteReflectorClient => "route reflector client",
+            SessionSetting::NextHop => "next hop",
+            SessionSetting::Password => "password",
+            SessionSetting::TtlSecurity => "TTL security",
+            SessionSetting::GracefulRestart => "graceful restart",
+            SessionSetting::RestartTime => "restart time",
+            SessionSetting::Keepalive => "keepalive",
+            SessionSetting::AllowedLocalAs => "allowed local AS",
+            SessionSetting::ImportFilters => "import filters",
+            SessionSetting::ExportFilters => "export filters",
+            SessionSetting::Held => "held",
+            SessionSetting::HoldTime => "hold time",
+            SessionSetting::Timers => "timers",
+            SessionSetting::MaxPrefixes => "max prefixes",
+            SessionSetting::Families => "families",
+            SessionSetting::AddPath => "ADD-PATH",
+            SessionSetting::ExtendedNextHop => "extended next hop",
+            SessionSetting::Role => "role",
+            SessionSetting::Bfd => "BFD",
+            SessionSetting::LocalPreferenceAccept => "LOCAL_PREF on eBGP",
+        }
+    }
+}
+
+/// The settings in which two sessions with one neighbour differ, in their order.
+pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetting> {
+    // Without `..`: a new field does not compile before somebody has decided what its change means.
+    let Session {
+        name,
+        source,
+        resource,
+        address: _,
+        interface: _,
+        port,
+        asn,
+        local_asn,
+        // Follows from the two AS numbers.
+        peer_type: _,
+        source_address,
+        passive: _,
+        route_reflector_client: _,
+        next_hop,
+        authenticated,
+        // Where the password comes from matters to nobody but people.
+        password_ref: _,
+        ttl_security_hops,
+        graceful_restart_secs,
+        keepalive_secs,
+        allowed_local_as,
+        import_filters,
+        export_filters,
+        held,
+        password,
+        extensions,
+    } = new;
+    let PeerExtensions {
+        passive: _,
+        hold_time,
+        connect_retry,
+        idle_hold,
+        send_hold,
+        max_prefixes: _,
+        families: _,
+        add_path,
+        extended_next_hop,
+        graceful_restart,
+        route_reflector_client: _,
+        role,
+        bfd,
+        local_preference_accept: _,
+        said: _,
+    } = extensions.as_ref();
+    let was = old.extensions.as_ref();
+    let origin = (&old.name, old.source, &old.resource) != (name, *source, resource);
+    let restart_time = old.graceful_restart_secs != *graceful_restart_secs;
+    let timers =
+        (was.connect_retry, was.idle_hold, was.send_hold) != (*connect_retry, *idle_hold, *send_hold);
+    let is_client = old.is_route_reflector_client() != new.is_route_reflector_client();
+    [
+        (origin, SessionSetting::Origin),
+        (old.port != *port, SessionSetting::Port),
+        (old.asn != *asn, SessionSetting::Asn),
+        (old.local_asn != *local_asn, SessionSetting::LocalAsn),
+        (
+            old.source_address != *source_address,
+            SessionSetting::SourceAddress,
+        ),
+        (old.is_passive() != new.is_passive(), SessionSetting::Passive),
+        (is_client, SessionSetting::RouteReflectorClient),
+        (old.next_hop != *next_hop, SessionSetting::NextHop),
+        (
+            old.authenticated != *authenticated || old.password != *password,
+            SessionSetting::Password,
+        ),
+        (
+            old.ttl_security_hops != *ttl_security_hops,
+            SessionSetting::TtlSecurity,
+        ),
+        (
+            was.graceful_restart != *graceful_restart,
+            SessionSetting::GracefulRestart,
+        ),
+        (restart_time, SessionSetting::RestartTime),
+        (old.keepalive_secs != *keepalive_secs, SessionSetting::Keepalive),
+        (
+            old.allowed_local_as != *allowed_local_as,
+            SessionSetting::AllowedLocalAs,
+        ),
+        (
+            old.import_filters != *import_filters,
+            SessionSetting::ImportFilters,
+        ),
+        (
+            old.export_filters != *export_filters,
+            SessionSetting::ExportFilters,
+        ),
+        (old.held != *held, SessionSetting::Held),
+        (was.hold_time != *hold_time, SessionSetting::HoldTime),
+        (timers, SessionSetting::Timers),
+        (
+            old.max_prefixes() != new.max_prefixes(),
+            SessionSetting::MaxPrefixes,
+        ),
+        (old.families() != new.families(), SessionSetting::Families),
+        (was.add_path != *add_path, SessionSetting::AddPath),
+        (
+            was.extended_next_hop != *extended_next_hop,
+            SessionSetting::ExtendedNextHop,
+        ),
+        (was.role != *role, SessionSetting::Role),
+        (was.bfd != *bfd, SessionSetting::Bfd),
+        (
+            old.accepts_local_preference() != new.accepts_local_preference(),
+            SessionSetting::LocalPreferenceAccept,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(is_changed, setting)| is_changed.then_some(setting))
+    .collect()
+}
