@@ -18,8 +18,8 @@ use crate::wait;
 pub struct Etcd {
     netns: String,
     address: String,
-    folder: tempfile::TempDir,
     process: Option<Process>,
+    folder: tempfile::TempDir,
 }
 
 impl Etcd {

@@ -295,6 +295,14 @@ impl PeerTask {
                 .session
                 .handle_closed(now, direction, Some(&error.to_string())),
         }
+        // One read may hold the KEEPALIVE that makes the session Established, routes, and its end: the RIB must hear
+        // of them in this order.
+        while let Some(action) = self.session.poll_action() {
+            if matches!(action, Action::Down(_)) && !batch.is_empty() {
+                self.tell_rib(PeerBody::Routes(std::mem::take(&mut batch)));
+            }
+            self.act(action);
+        }
         if !batch.is_empty() {
             self.tell_rib(PeerBody::Routes(batch));
         }

@@ -15,8 +15,8 @@ use crate::wait;
 /// A node's BIRD.
 #[derive(Debug)]
 pub struct Bird {
-    folder: tempfile::TempDir,
     process: Option<Process>,
+    folder: tempfile::TempDir,
 }
 
 impl Bird {

@@ -27,8 +27,9 @@ pub struct Pipit {
     name: String,
     source: Source,
     arguments: Vec<String>,
-    folder: tempfile::TempDir,
     process: Option<Process>,
+    // After the process, whose last words are read from it.
+    folder: tempfile::TempDir,
 }
 
 /// The path of one of our programs: `PIPITD`, `PIPIT`, or beside the test's own.
