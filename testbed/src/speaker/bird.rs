@@ -97,6 +97,7 @@ protocol device {{ scan time 2; }}
 protocol direct {{ ipv4; interface -"cali*", -"kube-ipvs*", "*"; }}
 protocol static blocks {{ ipv4; route {block} blackhole; }}
 filter calico_kernel_programming {{
+  if ( source = RTS_DEVICE ) then reject;
   if ( defined(bgp_local_pref) ) then krt_metric = 2147483647 - bgp_local_pref;
   accept;
 }}
