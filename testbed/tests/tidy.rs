@@ -38,7 +38,14 @@ const CORES: [&str; 3] = ["bgp/src", "rib/src", "datastore/src"];
 #[test]
 fn pure_cores_name_no_runtime_socket_file_or_clock() {
     let forbidden = [
-        "tokio::", "std::fs", "TcpStream", "UdpSocket", "UnixStream", "Instant::now", "SystemTime::now", "std::thread",
+        "tokio::",
+        "std::fs",
+        "TcpStream",
+        "UdpSocket",
+        "UnixStream",
+        "Instant::now",
+        "SystemTime::now",
+        "std::thread",
         "std::process",
     ];
     for (path, text) in CORES.iter().flat_map(|folder| sources(folder)) {
@@ -49,7 +56,11 @@ fn pure_cores_name_no_runtime_socket_file_or_clock() {
         }
         for line in code(&text) {
             let named = forbidden.iter().find(|name| line.contains(*name));
-            assert!(named.is_none(), "{}: `{line}` names {named:?}; I/O belongs under io/", relative.display());
+            assert!(
+                named.is_none(),
+                "{}: `{line}` names {named:?}; I/O belongs under io/",
+                relative.display()
+            );
         }
     }
 }
@@ -91,7 +102,11 @@ fn crates_depend_in_one_direction() {
 fn no_file_is_a_drawer_for_anything() {
     for (path, _) in CRATES.iter().flat_map(|folder| sources(folder)) {
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        assert!(!["utils", "util", "helpers", "common", "misc"].contains(&stem.as_str()), "{}", path.display());
+        assert!(
+            !["utils", "util", "helpers", "common", "misc"].contains(&stem.as_str()),
+            "{}",
+            path.display()
+        );
     }
 }
 
@@ -102,9 +117,21 @@ fn every_path_that_the_documents_name_exists() {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for word in text.split(['`', '(', ')', '[', ']', ' ', '\n', ',']) {
             let path = word.trim_end_matches(['.', ':', ';']);
-            let starts = ["bgp/", "rib/", "datastore/", "bin/", "testbed/", "docs/", "tools/", ".ci/"];
+            let starts = [
+                "bgp/",
+                "rib/",
+                "datastore/",
+                "bin/",
+                "testbed/",
+                "docs/",
+                "tools/",
+                ".ci/",
+            ];
             if starts.iter().any(|start| path.starts_with(start)) && !path.contains(['*', '{', '<']) {
-                assert!(root().join(path).exists(), "{document} names {path}, which does not exist");
+                assert!(
+                    root().join(path).exists(),
+                    "{document} names {path}, which does not exist"
+                );
                 named += 1;
             }
         }

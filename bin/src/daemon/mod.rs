@@ -37,7 +37,7 @@ use crate::daemon::logging::LogControl;
 use crate::daemon::reconcile::Reconciler;
 
 /// Linux route protocol `bird`: what Calico's other parts expect.
-const PROTOCOL: u8 = 12;
+pub(crate) const PROTOCOL: u8 = 12;
 /// The main table.
 const TABLE: u32 = 254;
 /// Messages of all peers that wait for the RIB.

@@ -1,6 +1,6 @@
 //! Desired state to commands: what changed, and nothing else, goes to the speaker and the RIB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use pipit_rib::io::task::{Command, RibHandle};
 use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
 use tokio::sync::watch;
 use tracing::{info, warn};
+
+use crate::daemon::PROTOCOL;
 
 /// Why a peer exists, for queries.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ pub struct Reconciler {
     peers: BTreeMap<String, Peer>,
     next_id: u32,
     is_configured: bool,
+    unsupported: BTreeSet<String>,
 }
 
 impl Reconciler {
@@ -66,6 +69,7 @@ impl Reconciler {
             peers: BTreeMap::new(),
             next_id: 1,
             is_configured: false,
+            unsupported: BTreeSet::new(),
         };
         (reconciler, watched)
     }
@@ -201,21 +205,35 @@ impl Reconciler {
         self.origins.send_replace(Arc::new(origins));
     }
 
-    /// What the resources ask for and this version does not do is said by name.
-    fn warn_unsupported(&self, state: &DesiredState) {
-        if self.is_configured {
-            return;
-        }
+    /// What the resources ask for and this version does not do is said by name, once.
+    fn warn_unsupported(&mut self, state: &DesiredState) {
+        let mut asked = BTreeSet::new();
         for family in Family::ALL {
             for route in &state.family(family).host_routes {
-                warn!(prefix = %route.prefix, via = %route.via, "reachableBy: the host route is not installed yet");
+                asked.insert(format!(
+                    "reachableBy: the route to {} via {} is not installed yet",
+                    route.prefix, route.via
+                ));
             }
         }
         for session in state
             .sessions()
             .filter(|session| session.extensions.bfd.flatten().is_some())
         {
-            warn!(peer = %session.name, "pipit.io/bfd: BFD does not run yet; the hold timer detects failures");
+            asked.insert(format!(
+                "{}: pipit.io/bfd: BFD does not run yet; the hold timer detects failures",
+                session.name
+            ));
         }
+        let protocol = state.cluster_extensions.route_protocol;
+        if protocol != PROTOCOL {
+            asked.insert(format!(
+                "pipit.io/route-protocol: {protocol} is not used yet; routes carry {PROTOCOL}"
+            ));
+        }
+        for text in asked.difference(&self.unsupported) {
+            warn!("{text}");
+        }
+        self.unsupported = asked;
     }
 }
