@@ -178,6 +178,16 @@ fn after_label_event(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(sample_count = 50)]
+fn after_address_event(bencher: Bencher<'_, '_>) {
+    recompute(bencher, |is_odd| {
+        let mut node = node(9, 0);
+        node["spec"]["bgp"]["ipv4Address"] =
+            Value::from(if is_odd { "10.99.0.1/16" } else { "10.99.0.2/16" });
+        put(Key::Node("node-9".to_owned()), node)
+    });
+}
+
+#[divan::bench(sample_count = 50)]
 fn after_peer_event(bencher: Bencher<'_, '_>) {
     recompute(bencher, |is_odd| {
         put(Key::BgpPeer("peer-7".to_owned()), peer(7, 1 + u8::from(is_odd)))

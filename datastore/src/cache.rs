@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+use pipit_bgp::{Asn, ClusterId, FamilyMap};
 use serde_json::Value;
 
 use crate::backend::{StoreEvent, StoreStatus};
@@ -28,6 +30,8 @@ pub struct Cache {
     /// A snapshot that is being received; it takes `current`'s place when it is complete.
     staging: Option<Box<Objects>>,
     selectors: SelectorIndex,
+    /// Grows when a node's address, AS or cluster id changes.
+    node_facts: u64,
     is_complete: bool,
     revision: i64,
     status: Option<StoreStatus>,
@@ -140,14 +144,24 @@ impl Changed {
     }
 }
 
+/// Versions of all that the mesh of a node is computed from: equal versions, equal mesh.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MeshInputs {
+    /// Addresses, AS numbers and cluster ids; labels are not among them.
+    node_facts: u64,
+    configurations: u64,
+    secrets: u64,
+}
+
 /// Versions of all that the sessions of a node are computed from: equal versions, equal sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SessionInputs {
-    nodes: u64,
-    configurations: u64,
+    /// What the mesh is computed from.
+    pub mesh: MeshInputs,
     peers: u64,
     filters: u64,
-    secrets: u64,
+    /// What selectors match, which is all that labels are for.
+    selectors: u64,
 }
 
 impl Cache {
@@ -291,11 +305,14 @@ impl Cache {
     /// What the sessions are computed from.
     pub fn session_inputs(&self) -> SessionInputs {
         SessionInputs {
-            nodes: self.current.nodes.version,
-            configurations: self.current.configurations.version,
+            mesh: MeshInputs {
+                node_facts: self.node_facts,
+                configurations: self.current.configurations.version,
+                secrets: self.current.secrets.version,
+            },
             peers: self.current.peers.version,
             filters: self.current.filters.version,
-            secrets: self.current.secrets.version,
+            selectors: self.selectors.version(),
         }
     }
 
@@ -346,10 +363,7 @@ impl Cache {
                 staging.apply(&key, Input::Value(value), Some(&self.current));
                 Changed::NOTHING
             }
-            None => {
-                let changed = self.current.apply(&key, Input::Value(value), None);
-                self.reindex(&key, changed)
-            }
+            None => self.change(&key, Input::Value(value)),
         }
     }
 
@@ -364,10 +378,7 @@ impl Cache {
                 staging.apply(&key, Input::Unreadable(&error), Some(&self.current));
                 Changed::NOTHING
             }
-            None => {
-                let changed = self.current.apply(&key, Input::Unreadable(&error), None);
-                self.reindex(&key, changed)
-            }
+            None => self.change(&key, Input::Unreadable(&error)),
         }
     }
 
@@ -377,10 +388,7 @@ impl Cache {
                 staging.apply(key, Input::Deleted, None);
                 Changed::NOTHING
             }
-            None => {
-                let changed = self.current.apply(key, Input::Deleted, None);
-                self.reindex(key, changed)
-            }
+            None => self.change(key, Input::Deleted),
         }
     }
 
@@ -392,7 +400,8 @@ impl Cache {
         self.is_complete = true;
         let changed = self.current.replace(*staging);
         if changed.contains(Kind::Nodes) {
-            self.selectors = SelectorIndex::default();
+            self.node_facts += 1;
+            self.selectors.clear();
         }
         if changed.contains(Kind::Nodes) || changed.contains(Kind::Peers) {
             self.index_selectors();
@@ -400,10 +409,15 @@ impl Cache {
         changed
     }
 
-    /// Keeps the selector matches right after one object changed.
-    fn reindex(&mut self, key: &Key, changed: Changed) -> Changed {
+    /// Changes what is visible, and keeps what is derived from it right.
+    fn change(&mut self, key: &Key, input: Input<'_>) -> Changed {
+        let facts = self.facts(key);
+        let changed = self.current.apply(key, input, None);
         if changed.is_nothing() {
             return changed;
+        }
+        if self.facts(key) != facts {
+            self.node_facts += 1;
         }
         match key {
             Key::Node(name) => match self.current.nodes.objects.get_key_value(name.as_str()) {
@@ -421,6 +435,15 @@ impl Cache {
             _ => {}
         }
         changed
+    }
+
+    /// What sessions with a node depend on besides its labels; `None` when the key is no readable node.
+    fn facts(&self, key: &Key) -> Option<NodeFacts> {
+        let Key::Node(name) = key else {
+            return None;
+        };
+        let node = self.readable_node(name)?;
+        Some((node.addresses, node.asn, node.cluster_id))
     }
 
     /// Evaluates selectors that are new, forgets those that nobody uses any more.
@@ -443,6 +466,9 @@ impl Cache {
         }
     }
 }
+
+/// Addresses, AS and cluster id of a node.
+type NodeFacts = (FamilyMap<Option<IpNet>>, Option<Asn>, Option<ClusterId>);
 
 /// What happened to one object.
 #[derive(Clone, Copy)]

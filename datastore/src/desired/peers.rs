@@ -1,12 +1,12 @@
-//! BGPPeers and the mesh to sessions, each with why it exists.
+//! BGPPeers to sessions, each with why it exists, and the mesh for the neighbours that are left.
 //!
 //! Candidates come in the order of precedence: global BGPPeers, those for some nodes, reverse peering; within a
 //! class by name. The first one for an address and port gets the session, the mesh gets what is left.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use pipit_bgp::session::config::Secret;
@@ -14,34 +14,31 @@ use pipit_bgp::{Asn, ClusterId, Family, FamilyMap};
 
 use super::HostRoute;
 use super::context::Context;
+use super::mesh::{self, Mesh};
 use super::problems::ProblemSet;
 use super::session::{Held, Session, SessionSource};
 use crate::model::{
     BgpPeer, LocalNodes, NextHopMode, Node, PeerAddress, PeerExtensions, PeerType, RemotePeers, SecretRef,
 };
 
-/// What a BGPConfiguration says about mesh sessions. One for all, so that comparing two plans compares pointers.
-static NO_EXTENSIONS: LazyLock<Arc<PeerExtensions>> = LazyLock::new(Arc::default);
-
 /// The sessions of both families, and what comes with them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
     /// By name.
-    pub(super) peers: FamilyMap<Arc<Vec<Session>>>,
+    pub(super) peers: FamilyMap<Arc<Vec<Arc<Session>>>>,
     pub(super) host_routes: FamilyMap<Vec<HostRoute>>,
     pub(super) problems: ProblemSet,
 }
 
 /// Computes all sessions of the node.
-pub(super) fn sessions(context: &Context<'_>) -> Sessions {
+pub(super) fn sessions(context: &Context<'_>, mesh: &Mesh) -> Sessions {
     let mut builder = Builder::new(context);
     for class in [Class::Global, Class::Node, Class::Reverse] {
         for (name, peer) in context.cache.peers() {
             builder.peer(class, name, peer);
         }
     }
-    builder.mesh();
-    builder.finish()
+    builder.finish(mesh)
 }
 
 /// Precedence of a BGPPeer's sessions.
@@ -105,7 +102,7 @@ struct Builder<'c> {
     by_address: HashMap<IpAddr, Vec<(&'c str, &'static str)>>,
     /// The nodes that some `peerIP` names.
     named_nodes: NodesByAddress<'c>,
-    sessions: FamilyMap<Vec<Session>>,
+    sessions: FamilyMap<Vec<Arc<Session>>>,
     host_routes: FamilyMap<BTreeMap<IpNet, IpAddr>>,
     problems: ProblemSet,
 }
@@ -353,7 +350,10 @@ impl<'c> Builder<'c> {
             .password
             .as_ref()
             .filter(|_| kind != NeighbourKind::LocalWorkload);
-        let password = self.password(password_ref, &resource, "spec.password");
+        let password = password_ref.and_then(|reference| self.context.password(reference));
+        if let (Some(reference), None) = (password_ref, &password) {
+            self.report_password(&resource, "spec.password", reference);
+        }
         // The AS of a node is always known, that of an address or a workload only from here.
         if peer.asn.is_none() && kind != NeighbourKind::Node {
             let message = "the neighbour's AS is missing; the session is held";
@@ -370,32 +370,9 @@ impl<'c> Builder<'c> {
         }
     }
 
-    /// The value of a reference; one that is missing is reported.
-    fn password(
-        &mut self,
-        reference: Option<&SecretRef>,
-        resource: &str,
-        field: &str,
-    ) -> Option<Arc<Secret>> {
-        let reference = reference?;
-        let environment = self.context.environment;
-        let from_datastore = || {
-            let secret = self
-                .context
-                .cache
-                .secret(environment.secrets_namespace(), &reference.name)?;
-            secret.values.get(&reference.key)
-        };
-        let value = environment
-            .secrets
-            .get(reference)
-            .filter(|secret| !secret.expose().is_empty())
-            .or_else(from_datastore);
-        if value.is_none() {
-            let message = format!("there is no value for {reference}; sessions that need it are held");
-            self.problems.add(resource, field, message);
-        }
-        value.cloned().map(Arc::new)
+    fn report_password(&mut self, resource: &str, field: &str, reference: &SecretRef) {
+        let message = format!("there is no value for {reference}; sessions that need it are held");
+        self.problems.add(resource, field, message);
     }
 
     fn session(&mut self, class: Class, peer: &BgpPeer, neighbour: Neighbour, shared: &Shared) {
@@ -468,7 +445,7 @@ impl<'c> Builder<'c> {
             password: shared.password.clone(),
             extensions: shared.extensions.clone(),
         };
-        self.sessions[family].push(session);
+        self.sessions[family].push(Arc::new(session));
     }
 
     /// On a reflector: iBGP, and not known to be a reflector of the same cluster.
@@ -478,113 +455,47 @@ impl<'c> Builder<'c> {
             .is_some_and(|ours| peer_type == PeerType::Internal && cluster_id != Some(ours))
     }
 
-    /// Sessions with all other nodes that no BGPPeer makes a session with. Reflectors have none.
-    fn mesh(&mut self) {
-        let context = self.context;
-        if !context.cluster.is_mesh_enabled.unwrap_or(true) || context.cluster_id().is_some() {
-            return;
+    /// The sessions of a family by name: the mesh has those neighbours with which no BGPPeer makes a session.
+    fn with_mesh(&mut self, family: Family, mesh: &Mesh) -> Arc<Vec<Arc<Session>>> {
+        let mesh_sessions = &mesh.sessions[family];
+        let mut sessions = std::mem::take(&mut self.sessions[family]);
+        if sessions.is_empty() {
+            self.report_missing_password(mesh, mesh_sessions.len());
+            return mesh_sessions.clone();
         }
-        for family in Family::ALL {
-            if let Some(own) = self.addresses[family] {
-                self.mesh_of(family, own);
-            }
-        }
-    }
-
-    fn mesh_of(&mut self, family: Family, own: IpAddr) {
-        let context = self.context;
-        let own_text = own.to_string();
-        let cluster = context.cluster;
-        let resource: Arc<str> = "BGPConfiguration/default".into();
-        let mut shared: Option<Shared> = None;
-        let mut taken = HashSet::new();
-        for (name, node) in context.cache.nodes() {
-            let Some(address) = node.addresses[family].map(|network| network.addr()) else {
+        sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut left = Vec::with_capacity(mesh_sessions.len());
+        for session in mesh_sessions.iter() {
+            let Some(askers) = self.by_address.get(&session.address) else {
+                left.push(session.clone());
                 continue;
             };
-            if address == own || node.cluster_id.is_some() || !taken.insert(address) {
-                continue;
+            for (peer, field) in askers {
+                let address = session.address;
+                let message = format!("its session with {address} takes the place of the mesh session");
+                self.problems.add(format!("BGPPeer/{peer}"), *field, message);
             }
-            if let Some(askers) = self.by_address.get(&address) {
-                for (peer, field) in askers {
-                    let message = format!("its session with {address} takes the place of the mesh session");
-                    self.problems.add(format!("BGPPeer/{peer}"), *field, message);
-                }
-                continue;
-            }
-            if shared.is_none() {
-                let reference = cluster.mesh_password.as_ref();
-                let password = self.password(reference, &resource, "spec.nodeMeshPassword");
-                shared = Some(Shared {
-                    resource: resource.clone(),
-                    extensions: NO_EXTENSIONS.clone(),
-                    import_filters: Arc::default(),
-                    export_filters: Arc::default(),
-                    has_invalid_filter: false,
-                    password_ref: reference.cloned().map(Arc::new),
-                    password,
-                });
-            }
-            if let Some(shared) = &shared {
-                let session = self.mesh_session(name, node, address, (own, &own_text), shared);
-                self.sessions[family].push(session);
-            }
+        }
+        self.report_missing_password(mesh, left.len());
+        Arc::new(mesh::merge(left, sessions))
+    }
+
+    /// Only a password that some session needs is missed.
+    fn report_missing_password(&mut self, mesh: &Mesh, session_count: usize) {
+        if let Some(reference) = mesh.missing_password().filter(|_| session_count > 0) {
+            self.report_password("BGPConfiguration/default", "spec.nodeMeshPassword", reference);
         }
     }
 
-    fn mesh_session(
-        &self,
-        name: &str,
-        node: &Node,
-        address: IpAddr,
-        (own, own_text): (IpAddr, &str),
-        shared: &Shared,
-    ) -> Session {
-        let asn = self.context.asn_of(node);
-        let text = address.to_string();
-        let is_unauthenticated = shared.password_ref.is_some() && shared.password.is_none();
-        Session {
-            name: Session::name(SessionSource::Mesh, &text, None, None),
-            source: SessionSource::Mesh,
-            resource: shared.resource.clone(),
-            address,
-            port: self.context.listen_port_of(name),
-            asn: Some(asn),
-            local_asn: self.local_asn,
-            peer_type: match asn == self.local_asn {
-                true => PeerType::Internal,
-                false => PeerType::External,
-            },
-            source_address: Some(own),
-            // Text, not number: the BIRD at the other end compares like this, and one of the two must dial.
-            passive: text.as_str() > own_text,
-            route_reflector_client: false,
-            next_hop: NextHopMode::Auto,
-            authenticated: shared.password.is_some(),
-            password_ref: shared.password_ref.clone(),
-            ttl_security_hops: None,
-            graceful_restart_secs: self.context.cluster.mesh_restart_secs,
-            keepalive_secs: None,
-            allowed_local_as: 0,
-            import_filters: shared.import_filters.clone(),
-            export_filters: shared.export_filters.clone(),
-            held: is_unauthenticated.then_some(Held::PasswordMissing),
-            interface: None,
-            password: shared.password.clone(),
-            extensions: shared.extensions.clone(),
-        }
-    }
-
-    fn finish(self) -> Sessions {
+    fn finish(mut self, mesh: &Mesh) -> Sessions {
+        let ipv4 = self.with_mesh(Family::Ipv4Unicast, mesh);
+        let ipv6 = self.with_mesh(Family::Ipv6Unicast, mesh);
         let routes = |routes: BTreeMap<IpNet, IpAddr>| {
             let route = |(prefix, via)| HostRoute { prefix, via };
             routes.into_iter().map(route).collect()
         };
         Sessions {
-            peers: FamilyMap {
-                ipv4: by_name(self.sessions.ipv4),
-                ipv6: by_name(self.sessions.ipv6),
-            },
+            peers: FamilyMap { ipv4, ipv6 },
             host_routes: FamilyMap {
                 ipv4: routes(self.host_routes.ipv4),
                 ipv6: routes(self.host_routes.ipv6),
@@ -615,15 +526,6 @@ fn named_nodes<'c>(context: &Context<'c>) -> NodesByAddress<'c> {
         }
     }
     named
-}
-
-/// Sorts by name; sessions are large, so they are moved once.
-fn by_name(sessions: Vec<Session>) -> Arc<Vec<Session>> {
-    let mut order: Vec<usize> = (0..sessions.len()).collect();
-    order.sort_unstable_by(|a, b| sessions[*a].name.cmp(&sessions[*b].name));
-    let mut sessions: Vec<_> = sessions.into_iter().map(Some).collect();
-    let sorted = order.into_iter().filter_map(|place| sessions[place].take());
-    Arc::new(sorted.collect())
 }
 
 /// `keepOriginalNextHop` is the old form: eBGP only, and nothing beside `nextHopMode`.
