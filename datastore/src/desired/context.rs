@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
 use pipit_bgp::session::config::Secret;
-use pipit_bgp::{Asn, ClusterId, Family, RouterId};
+use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, RouterId};
 use sha2::{Digest, Sha256};
 
 use super::NoPlan;
@@ -111,6 +111,13 @@ impl<'c> Context<'c> {
 
     pub(super) fn address(&self, family: Family) -> Option<IpAddr> {
         Some(self.network(family)?.addr())
+    }
+
+    pub(super) fn addresses(&self) -> FamilyMap<Option<IpAddr>> {
+        FamilyMap {
+            ipv4: self.address(Family::Ipv4Unicast),
+            ipv6: self.address(Family::Ipv6Unicast),
+        }
     }
 
     pub(super) fn listen_port(&self) -> u16 {

@@ -59,10 +59,7 @@ pub(super) fn mesh(context: &Context<'_>, last: Option<Mesh>) -> Mesh {
     let reference = context.cluster.mesh_password.as_ref();
     let shared = Shared {
         resource: "BGPConfiguration/default".into(),
-        own: FamilyMap {
-            ipv4: context.address(Family::Ipv4Unicast),
-            ipv6: context.address(Family::Ipv6Unicast),
-        },
+        own: context.addresses(),
         local_asn: context.local_asn(),
         restart_secs: context.cluster.mesh_restart_secs,
         password_ref: reference.cloned().map(Arc::new),

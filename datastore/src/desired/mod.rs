@@ -10,6 +10,7 @@ mod context;
 mod environment;
 mod filters;
 mod mesh;
+mod neighbours;
 mod notes;
 mod originate;
 mod peers;

@@ -75,9 +75,9 @@ fn what_is_no_problem() {
         object(
             "BGPConfiguration",
             "node.n1",
-            "{asNumber: 1, newField: 2, prefixAdvertisements: []}",
+            "{asNumber: x, newField: 2, prefixAdvertisements: []}",
         ),
-        object("BGPConfiguration", "other", "{listenPort: 1790}"),
+        object("BGPConfiguration", "other", "{listenPort: x}"),
         default("{serviceClusterIPs: [{}], newField: {x: y}}"),
         object("BGPFilter", "unused", "{exportV4: [{action: Accept}]}"),
         peer("p", "{peerSelector: node == 'n9', asNumber: 7, newField: 1}"),
@@ -105,4 +105,20 @@ fn two_bgp_peers_between_the_same_nodes_report_the_shadowed_selector() {
         ["BGPPeer/b spec.peerIP", "BGPPeer/c spec.peerSelector"]
     );
     assert_eq!(names(&plan), ["Global_172_31_1_12", "Global_172_31_1_13"]);
+}
+
+#[test]
+fn of_a_nodes_configuration_three_fields_count_and_of_another_nodes_the_port() {
+    let spec = "{listenPort: x, logSeverityScreen: loud, asNumber: x, prefixAdvertisements: [{cidr: x}]}";
+    let own = plan_n1(&[object("BGPConfiguration", "node.n1", spec)]);
+    assert_eq!(
+        problems(&own),
+        [
+            "BGPConfiguration/node.n1 spec.listenPort",
+            "BGPConfiguration/node.n1 spec.logSeverityScreen",
+            "BGPConfiguration/node.n1 spec.prefixAdvertisements[0].cidr"
+        ]
+    );
+    let other = plan_n1(&[object("BGPConfiguration", "node.n2", spec)]);
+    assert_eq!(problems(&other), ["BGPConfiguration/node.n2 spec.listenPort"]);
 }
