@@ -5,18 +5,26 @@
 //! an object that cannot be read any more stays at its last good version; a change of what BGP does not look at
 //! (a node's heartbeat) changes nothing here.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod objects;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+use pipit_bgp::{Asn, ClusterId, FamilyMap};
 use serde_json::Value;
 
 use crate::backend::{StoreEvent, StoreStatus};
 use crate::key::{BlockId, Key};
 use crate::model::{
     BgpConfiguration, BgpFilter, BgpPeer, BlockAffinity, CalicoNodeStatus, EndpointSlice, FieldProblem,
-    IpPool, LocalNodes, Node, Parsed, RemotePeers, Resource, SecretObject, Service,
+    IpPool, LocalNodes, Node, RemotePeers, SecretObject, Service,
 };
 use crate::selector::{Labels, SelectorIndex};
+
+pub use objects::Stored;
+
+use objects::{Input, Objects};
 
 /// Name of an object inside a namespace.
 pub type Namespaced = (String, String);
@@ -28,55 +36,11 @@ pub struct Cache {
     /// A snapshot that is being received; it takes `current`'s place when it is complete.
     staging: Option<Box<Objects>>,
     selectors: SelectorIndex,
+    /// Grows when a node's address, AS or cluster id changes.
+    node_facts: u64,
     is_complete: bool,
     revision: i64,
     status: Option<StoreStatus>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Objects {
-    nodes: Section<Arc<str>, Node>,
-    configurations: Section<String, BgpConfiguration>,
-    peers: Section<String, BgpPeer>,
-    filters: Section<String, BgpFilter>,
-    pools: Section<String, IpPool>,
-    /// By owner: only one node's are ever asked for.
-    blocks: BTreeMap<String, Section<BlockId, BlockAffinity>>,
-    statuses: Section<String, CalicoNodeStatus>,
-    secrets: Section<Namespaced, SecretObject>,
-    services: Section<Namespaced, Service>,
-    slices: Section<Namespaced, EndpointSlice>,
-    /// What cannot be read and is not known to be one object: origin to reason.
-    origins: BTreeMap<String, String>,
-}
-
-/// An object as stored.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Stored<T> {
-    /// The version in force; `None` when there never was a readable one.
-    pub object: Option<T>,
-    /// Fields of the newest version that cannot be honoured.
-    pub problems: Vec<FieldProblem>,
-    /// Why the newest version cannot be read at all.
-    pub unreadable: Option<String>,
-    /// Whether `object`, or a part of it, is from an older version.
-    pub is_last_good: bool,
-}
-
-/// One kind of object; `version` grows with every change.
-#[derive(Clone, Debug)]
-struct Section<K, T> {
-    objects: BTreeMap<K, Stored<T>>,
-    version: u64,
-}
-
-impl<K, T> Default for Section<K, T> {
-    fn default() -> Self {
-        Section {
-            objects: BTreeMap::new(),
-            version: 0,
-        }
-    }
 }
 
 /// Kinds of objects, for [`Changed`].
@@ -140,14 +104,24 @@ impl Changed {
     }
 }
 
+/// Versions of all that the mesh of a node is computed from: equal versions, equal mesh.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MeshInputs {
+    /// Addresses, AS numbers and cluster ids; labels are not among them.
+    node_facts: u64,
+    configurations: u64,
+    secrets: u64,
+}
+
 /// Versions of all that the sessions of a node are computed from: equal versions, equal sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SessionInputs {
-    nodes: u64,
-    configurations: u64,
+    /// What the mesh is computed from.
+    pub mesh: MeshInputs,
     peers: u64,
     filters: u64,
-    secrets: u64,
+    /// What selectors match, which is all that labels are for.
+    selectors: u64,
 }
 
 impl Cache {
@@ -291,11 +265,14 @@ impl Cache {
     /// What the sessions are computed from.
     pub fn session_inputs(&self) -> SessionInputs {
         SessionInputs {
-            nodes: self.current.nodes.version,
-            configurations: self.current.configurations.version,
+            mesh: MeshInputs {
+                node_facts: self.node_facts,
+                configurations: self.current.configurations.version,
+                secrets: self.current.secrets.version,
+            },
             peers: self.current.peers.version,
             filters: self.current.filters.version,
-            secrets: self.current.secrets.version,
+            selectors: self.selectors.version(),
         }
     }
 
@@ -346,10 +323,7 @@ impl Cache {
                 staging.apply(&key, Input::Value(value), Some(&self.current));
                 Changed::NOTHING
             }
-            None => {
-                let changed = self.current.apply(&key, Input::Value(value), None);
-                self.reindex(&key, changed)
-            }
+            None => self.change(&key, Input::Value(value)),
         }
     }
 
@@ -364,10 +338,7 @@ impl Cache {
                 staging.apply(&key, Input::Unreadable(&error), Some(&self.current));
                 Changed::NOTHING
             }
-            None => {
-                let changed = self.current.apply(&key, Input::Unreadable(&error), None);
-                self.reindex(&key, changed)
-            }
+            None => self.change(&key, Input::Unreadable(&error)),
         }
     }
 
@@ -377,10 +348,7 @@ impl Cache {
                 staging.apply(key, Input::Deleted, None);
                 Changed::NOTHING
             }
-            None => {
-                let changed = self.current.apply(key, Input::Deleted, None);
-                self.reindex(key, changed)
-            }
+            None => self.change(key, Input::Deleted),
         }
     }
 
@@ -392,7 +360,8 @@ impl Cache {
         self.is_complete = true;
         let changed = self.current.replace(*staging);
         if changed.contains(Kind::Nodes) {
-            self.selectors = SelectorIndex::default();
+            self.node_facts += 1;
+            self.selectors.clear();
         }
         if changed.contains(Kind::Nodes) || changed.contains(Kind::Peers) {
             self.index_selectors();
@@ -400,10 +369,15 @@ impl Cache {
         changed
     }
 
-    /// Keeps the selector matches right after one object changed.
-    fn reindex(&mut self, key: &Key, changed: Changed) -> Changed {
+    /// Changes what is visible, and keeps what is derived from it right.
+    fn change(&mut self, key: &Key, input: Input<'_>) -> Changed {
+        let facts = self.facts(key);
+        let changed = self.current.apply(key, input, None);
         if changed.is_nothing() {
             return changed;
+        }
+        if self.facts(key) != facts {
+            self.node_facts += 1;
         }
         match key {
             Key::Node(name) => match self.current.nodes.objects.get_key_value(name.as_str()) {
@@ -421,6 +395,15 @@ impl Cache {
             _ => {}
         }
         changed
+    }
+
+    /// What sessions with a node depend on besides its labels; `None` when the key is no readable node.
+    fn facts(&self, key: &Key) -> Option<NodeFacts> {
+        let Key::Node(name) = key else {
+            return None;
+        };
+        let node = self.readable_node(name)?;
+        Some((node.addresses, node.asn, node.cluster_id))
     }
 
     /// Evaluates selectors that are new, forgets those that nobody uses any more.
@@ -444,183 +427,8 @@ impl Cache {
     }
 }
 
-/// What happened to one object.
-#[derive(Clone, Copy)]
-enum Input<'a> {
-    Value(&'a Value),
-    Unreadable(&'a str),
-    Deleted,
-}
-
-impl Objects {
-    /// Applies one change. Last good versions are looked for in `last` when that is another set of objects.
-    fn apply(&mut self, key: &Key, input: Input<'_>, last: Option<&Objects>) -> Changed {
-        macro_rules! apply {
-            ($section:ident, $name:expr, $kind:expr) => {{
-                let name = $name;
-                let last = last.map(|last| last.$section.objects.get(&name));
-                Changed::when(self.$section.apply(name, input, last), $kind)
-            }};
-        }
-        let pair = |namespace: &String, name: &String| (namespace.clone(), name.clone());
-        match key {
-            Key::Node(name) => apply!(nodes, Arc::<str>::from(name.as_str()), Kind::Nodes),
-            Key::BgpConfiguration(name) => apply!(configurations, name.clone(), Kind::Configurations),
-            Key::BgpPeer(name) => apply!(peers, name.clone(), Kind::Peers),
-            Key::BgpFilter(name) => apply!(filters, name.clone(), Kind::Filters),
-            Key::IpPool(name) => apply!(pools, name.clone(), Kind::Pools),
-            Key::CalicoNodeStatus(name) => apply!(statuses, name.clone(), Kind::Statuses),
-            Key::Secret { namespace, name } => apply!(secrets, pair(namespace, name), Kind::Secrets),
-            Key::Service { namespace, name } => apply!(services, pair(namespace, name), Kind::Services),
-            Key::EndpointSlice { namespace, name } => apply!(slices, pair(namespace, name), Kind::Services),
-            Key::BlockAffinity { node, id } => {
-                let last = last.map(|last| last.blocks.get(node).and_then(|section| section.objects.get(id)));
-                let section = self.blocks.entry(node.clone()).or_default();
-                let parse = |value: &Value| BlockAffinity::parse(id, value);
-                let is_changed = section.apply_with(id.clone(), input, last, parse, keep_block);
-                Changed::when(is_changed, Kind::Blocks)
-            }
-        }
-    }
-
-    /// Takes the place of a complete snapshot; says what that changed.
-    fn replace(&mut self, new: Objects) -> Changed {
-        let Objects {
-            nodes,
-            configurations,
-            peers,
-            filters,
-            pools,
-            blocks,
-            statuses,
-            secrets,
-            services,
-            slices,
-            origins,
-        } = new;
-        let mut changed = Changed::when(self.nodes.replace(nodes), Kind::Nodes)
-            .and(Changed::when(
-                self.configurations.replace(configurations),
-                Kind::Configurations,
-            ))
-            .and(Changed::when(self.peers.replace(peers), Kind::Peers))
-            .and(Changed::when(self.filters.replace(filters), Kind::Filters))
-            .and(Changed::when(self.pools.replace(pools), Kind::Pools))
-            .and(Changed::when(self.statuses.replace(statuses), Kind::Statuses))
-            .and(Changed::when(self.secrets.replace(secrets), Kind::Secrets))
-            .and(Changed::when(self.services.replace(services), Kind::Services))
-            .and(Changed::when(self.slices.replace(slices), Kind::Services))
-            .and(Changed::when(self.origins != origins, Kind::Origins));
-        self.origins = origins;
-        for (node, section) in &mut self.blocks {
-            if !blocks.contains_key(node) {
-                changed = changed.and(Changed::when(section.replace(Section::default()), Kind::Blocks));
-            }
-        }
-        for (node, section) in blocks {
-            let is_changed = self.blocks.entry(node).or_default().replace(section);
-            changed = changed.and(Changed::when(is_changed, Kind::Blocks));
-        }
-        changed
-    }
-}
-
-fn keep_block(parsed: &mut Parsed<BlockAffinity>, last: BlockAffinity) -> bool {
-    parsed.object.is_none() && {
-        parsed.object = Some(last);
-        true
-    }
-}
-
-impl<K: Ord, T: Resource + Clone> Section<K, T> {
-    fn apply(&mut self, name: K, input: Input<'_>, last: Option<Option<&Stored<T>>>) -> bool {
-        self.apply_with(name, input, last, T::parse, T::keep_last_good)
-    }
-}
-
-impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
-    /// Says whether anything changed.
-    fn apply_with(
-        &mut self,
-        name: K,
-        input: Input<'_>,
-        last: Option<Option<&Stored<T>>>,
-        parse: impl FnOnce(&Value) -> Parsed<T>,
-        keep_last_good: impl FnOnce(&mut Parsed<T>, T) -> bool,
-    ) -> bool {
-        let last = last.unwrap_or_else(|| self.objects.get(&name));
-        let last_object = || last.and_then(|stored| stored.object.clone());
-        let stored = match input {
-            Input::Deleted => {
-                let is_changed = self.objects.remove(&name).is_some();
-                self.version += u64::from(is_changed);
-                return is_changed;
-            }
-            Input::Value(value) => {
-                let mut parsed = parse(value);
-                let is_last_good = match last_object() {
-                    Some(object) if !parsed.problems.is_empty() => keep_last_good(&mut parsed, object),
-                    _ => false,
-                };
-                Stored {
-                    object: parsed.object,
-                    problems: parsed.problems,
-                    unreadable: None,
-                    is_last_good,
-                }
-            }
-            Input::Unreadable(error) => {
-                let object = last_object();
-                Stored {
-                    is_last_good: object.is_some(),
-                    object,
-                    problems: Vec::new(),
-                    unreadable: Some(error.to_owned()),
-                }
-            }
-        };
-        if self.objects.get(&name) == Some(&stored) {
-            return false;
-        }
-        self.version += 1;
-        self.objects.insert(name, stored);
-        true
-    }
-
-    fn replace(&mut self, new: Section<K, T>) -> bool {
-        if self.objects == new.objects {
-            return false;
-        }
-        self.objects = new.objects;
-        self.version += 1;
-        true
-    }
-}
-
-impl<K: Ord, T> Section<K, T> {
-    fn readable(&self) -> impl Iterator<Item = (&K, &T)> {
-        self.objects
-            .iter()
-            .filter_map(|(name, stored)| Some((name, stored.object.as_ref()?)))
-    }
-
-    fn each_problem(
-        &self,
-        key: impl Fn(&K) -> Key,
-        visit: &mut impl FnMut(Key, &[FieldProblem], Option<&str>, bool),
-    ) {
-        for (name, stored) in &self.objects {
-            if !stored.problems.is_empty() || stored.unreadable.is_some() {
-                visit(
-                    key(name),
-                    &stored.problems,
-                    stored.unreadable.as_deref(),
-                    stored.is_last_good,
-                );
-            }
-        }
-    }
-}
+/// Addresses, AS and cluster id of a node.
+type NodeFacts = (FamilyMap<Option<IpNet>>, Option<Asn>, Option<ClusterId>);
 
 #[cfg(test)]
 mod tests;

@@ -352,15 +352,20 @@ fn diff_filters(
 
 /// Sessions by name; of what is left, an old and a new session with the same neighbour are one session whose port
 /// or origin changed: the connection need not end for that.
-fn diff_sessions(family: Family, old: &[Session], new: &[Session], changes: &mut Vec<Change>) {
-    let (mut removed, mut added): (Vec<&Session>, Vec<&Session>) = (Vec::new(), Vec::new());
-    let mut changed: Vec<(&Session, &Session)> = Vec::new();
+fn diff_sessions(family: Family, old: &[Arc<Session>], new: &[Arc<Session>], changes: &mut Vec<Change>) {
+    let (mut removed, mut added): (Vec<&Arc<Session>>, Vec<&Arc<Session>>) = (Vec::new(), Vec::new());
+    let mut changed: Vec<(&Arc<Session>, &Arc<Session>)> = Vec::new();
     let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
     loop {
         let order = match (olds.peek(), news.peek()) {
             (None, None) => break,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {
+                olds.next();
+                news.next();
+                continue;
+            }
             (Some(old), Some(new)) => old.name.cmp(&new.name),
         };
         match order {
@@ -369,7 +374,7 @@ fn diff_sessions(family: Family, old: &[Session], new: &[Session], changes: &mut
             Ordering::Equal => changed.extend(olds.next().zip(news.next())),
         }
     }
-    let mut neighbours: BTreeMap<_, Vec<&Session>> = BTreeMap::new();
+    let mut neighbours: BTreeMap<_, Vec<&Arc<Session>>> = BTreeMap::new();
     for session in removed.iter().rev() {
         let neighbour = (session.address, session.interface.as_deref());
         neighbours.entry(neighbour).or_default().push(session);
@@ -380,7 +385,7 @@ fn diff_sessions(family: Family, old: &[Session], new: &[Session], changes: &mut
             return true;
         };
         changed.push((old, new));
-        removed.retain(|session| !std::ptr::eq(*session, old));
+        removed.retain(|session| !Arc::ptr_eq(session, old));
         false
     });
     changes.extend(removed.into_iter().map(|session| Change::SessionRemoved {

@@ -2,7 +2,7 @@
 //!
 //! calicoctl and kubectl read YAML 1.1 (`yes` is a boolean, `010` is eight), which no Rust library offers whole, so
 //! the values are built here from a parser's events. **Invariant:** no text makes this panic, recurse without bound
-//! or grow by more than [`MAX_ALIASED`] values, however its aliases multiply.
+//! or grow by more than a million values, however its aliases multiply.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -91,6 +91,8 @@ fn a_heartbeat_changes_nothing() {
             .handle(node("n1", "10.0.0.1/24", json!({"a": "c"})))
             .is_nothing()
     );
+    assert_eq!(cache.session_inputs(), before, "no selector looks at the label");
+    cache.handle(node("n1", "10.0.0.9/24", json!({"a": "c"})));
     assert_ne!(cache.session_inputs(), before);
 }
 
@@ -161,7 +163,10 @@ fn c062_a_label_change_re_evaluates_the_selectors_of_that_node() {
         ),
     ]);
     assert_eq!(matches(&cache, "rack == 'a'"), ["n1"]);
+    let before = cache.session_inputs();
     cache.handle(node("n2", "10.0.0.2/24", json!({"rack": "a"})));
+    assert_ne!(cache.session_inputs(), before);
+    assert_eq!(cache.session_inputs().mesh, before.mesh);
     assert_eq!(matches(&cache, "rack == 'a'"), ["n1", "n2"]);
     cache.handle(node("n1", "10.0.0.1/24", json!({})));
     assert_eq!(matches(&cache, "has(rack)"), ["n2"]);

@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use ipnet::IpNet;
-use pipit_bgp::{Asn, ClusterId, Family, RouterId};
+use pipit_bgp::session::config::Secret;
+use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, RouterId};
 use sha2::{Digest, Sha256};
 
 use super::NoPlan;
 use super::environment::Environment;
 use crate::cache::Cache;
-use crate::model::{BgpConfiguration, BindMode, LogSeverity, Node, ProgramClusterRoutes};
+use crate::model::{BgpConfiguration, BindMode, LogSeverity, Node, ProgramClusterRoutes, SecretRef};
 
 /// AS of a cluster that does not say one.
 const DEFAULT_ASN: Asn = Asn(64512);
@@ -112,6 +113,13 @@ impl<'c> Context<'c> {
         Some(self.network(family)?.addr())
     }
 
+    pub(super) fn addresses(&self) -> FamilyMap<Option<IpAddr>> {
+        FamilyMap {
+            ipv4: self.address(Family::Ipv4Unicast),
+            ipv6: self.address(Family::Ipv6Unicast),
+        }
+    }
+
     pub(super) fn listen_port(&self) -> u16 {
         self.own
             .listen_port
@@ -122,6 +130,23 @@ impl<'c> Context<'c> {
     /// The port that another node is known to listen on; `None` when nobody says one.
     pub(super) fn listen_port_of(&self, node: &str) -> Option<u16> {
         self.listen_ports.get(node).copied().or(self.cluster.listen_port)
+    }
+
+    /// The value of a reference, `None` when it is not at hand.
+    pub(super) fn password(&self, reference: &SecretRef) -> Option<Arc<Secret>> {
+        let environment = self.environment;
+        let from_datastore = || {
+            let secret = self
+                .cache
+                .secret(environment.secrets_namespace(), &reference.name)?;
+            secret.values.get(&reference.key)
+        };
+        let value = environment
+            .secrets
+            .get(reference)
+            .filter(|secret| !secret.expose().is_empty())
+            .or_else(from_datastore);
+        value.cloned().map(Arc::new)
     }
 
     pub(super) fn listens_on_own_address_only(&self) -> bool {

@@ -9,6 +9,8 @@ mod communities;
 mod context;
 mod environment;
 mod filters;
+mod mesh;
+mod neighbours;
 mod notes;
 mod originate;
 mod peers;
@@ -29,11 +31,12 @@ pub use environment::Environment;
 pub use problems::Problem;
 pub use session::{Held, Session, SessionSource};
 
-use crate::cache::{Cache, SessionInputs};
+use crate::cache::{Cache, MeshInputs, SessionInputs};
 use crate::model::{
     BlockState, ClusterExtensions, Community, FilterRules, LogSeverity, NodeExtensions, PeerType,
 };
 use context::Context;
+use mesh::Mesh;
 use peers::Sessions;
 use problems::ProblemSet;
 
@@ -79,7 +82,7 @@ pub struct FamilyState {
     /// Priority of normal routes; LOCAL_PREF is 2147483647 less it.
     pub normal_priority: u32,
     /// Sessions by name.
-    pub peers: Arc<Vec<Session>>,
+    pub peers: Arc<Vec<Arc<Session>>>,
     /// BGPFilters with a rule for this family.
     pub filters: Arc<BTreeMap<String, FilterRules>>,
     /// Communities to add on export.
@@ -261,7 +264,8 @@ impl DesiredState {
 
     /// The sessions of both families.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.ipv4.peers.iter().chain(self.ipv6.peers.iter())
+        let all = self.ipv4.peers.iter().chain(self.ipv6.peers.iter());
+        all.map(Arc::as_ref)
     }
 }
 
@@ -274,12 +278,14 @@ pub fn desired(cache: &Cache, node: &str, environment: &Environment) -> Result<D
     Planner::new(node, environment.clone()).plan(cache)
 }
 
-/// [`desired`] for one node again and again: sessions are computed anew only when something they depend on changed.
+/// [`desired`] for one node again and again: sessions are computed anew only when something
+/// they depend on changed.
 #[derive(Clone, Debug)]
 pub struct Planner {
     node: String,
     environment: Environment,
-    last: Option<(SessionInputs, Sessions)>,
+    mesh: Option<(MeshInputs, Mesh)>,
+    sessions: Option<(SessionInputs, Sessions)>,
 }
 
 impl Planner {
@@ -288,7 +294,8 @@ impl Planner {
         Planner {
             node: node.into(),
             environment,
-            last: None,
+            mesh: None,
+            sessions: None,
         }
     }
 
@@ -296,7 +303,8 @@ impl Planner {
     pub fn set_environment(&mut self, environment: Environment) {
         if self.environment != environment {
             self.environment = environment;
-            self.last = None;
+            self.mesh = None;
+            self.sessions = None;
         }
     }
 
@@ -317,13 +325,16 @@ impl Planner {
         let context = Context::new(cache, &self.node, &self.environment)?;
         let router_id = context.router_id()?;
         let inputs = cache.session_inputs();
-        let sessions = match self.last.take() {
-            Some((last, sessions)) if last == inputs => sessions,
-            _ => peers::sessions(&context),
-        };
-        let state = assemble(&context, router_id, &sessions);
-        self.last = Some((inputs, sessions));
-        Ok(state)
+        if self.sessions.as_ref().is_none_or(|(last, _)| *last != inputs) {
+            let mesh = match self.mesh.take() {
+                Some((last, mesh)) if last == inputs.mesh => mesh,
+                last => mesh::mesh(&context, last.map(|(_, mesh)| mesh)),
+            };
+            self.sessions = Some((inputs, peers::sessions(&context, &mesh)));
+            self.mesh = Some((inputs.mesh, mesh));
+        }
+        let (_, sessions) = self.sessions.get_or_insert_with(Default::default);
+        Ok(assemble(&context, router_id, sessions))
     }
 }
 

@@ -1,12 +1,12 @@
-//! BGPPeers and the mesh to sessions, each with why it exists.
+//! BGPPeers to sessions, each with why it exists, and the mesh for the neighbours that are left.
 //!
 //! Candidates come in the order of precedence: global BGPPeers, those for some nodes, reverse peering; within a
 //! class by name. The first one for an address and port gets the session, the mesh gets what is left.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use pipit_bgp::session::config::Secret;
@@ -14,71 +14,30 @@ use pipit_bgp::{Asn, ClusterId, Family, FamilyMap};
 
 use super::HostRoute;
 use super::context::Context;
+use super::mesh::{self, Mesh};
+use super::neighbours::{Class, Neighbour, NeighbourKind, Neighbours, Slot};
 use super::problems::ProblemSet;
 use super::session::{Held, Session, SessionSource};
-use crate::model::{
-    BgpPeer, LocalNodes, NextHopMode, Node, PeerAddress, PeerExtensions, PeerType, RemotePeers, SecretRef,
-};
-
-/// What a BGPConfiguration says about mesh sessions. One for all, so that comparing two plans compares pointers.
-static NO_EXTENSIONS: LazyLock<Arc<PeerExtensions>> = LazyLock::new(Arc::default);
+use crate::model::{BgpPeer, NextHopMode, PeerExtensions, PeerType, SecretRef};
 
 /// The sessions of both families, and what comes with them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
     /// By name.
-    pub(super) peers: FamilyMap<Arc<Vec<Session>>>,
+    pub(super) peers: FamilyMap<Arc<Vec<Arc<Session>>>>,
     pub(super) host_routes: FamilyMap<Vec<HostRoute>>,
     pub(super) problems: ProblemSet,
 }
 
 /// Computes all sessions of the node.
-pub(super) fn sessions(context: &Context<'_>) -> Sessions {
+pub(super) fn sessions(context: &Context<'_>, mesh: &Mesh) -> Sessions {
     let mut builder = Builder::new(context);
     for class in [Class::Global, Class::Node, Class::Reverse] {
         for (name, peer) in context.cache.peers() {
             builder.peer(class, name, peer);
         }
     }
-    builder.mesh();
-    builder.finish()
-}
-
-/// Precedence of a BGPPeer's sessions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Class {
-    Global,
-    Node,
-    Reverse,
-}
-
-/// What makes a session one of its own: a neighbour and a port; no port counts as one.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Slot {
-    address: IpAddr,
-    interface: Option<Arc<str>>,
-    port: Option<u16>,
-}
-
-/// One neighbour that a BGPPeer describes.
-struct Neighbour {
-    slot: Slot,
-    asn: Option<Asn>,
-    /// Known only when the neighbour was found as a node by a selector.
-    cluster_id: Option<ClusterId>,
-    /// By text comparison with our address.
-    passive: bool,
-    kind: NeighbourKind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum NeighbourKind {
-    /// `peerIP`: all fields of the BGPPeer count.
-    Address,
-    /// `peerSelector` or reverse: AS and port are the node's.
-    Node,
-    /// `localWorkloadSelector`: only AS numbers and filters count.
-    LocalWorkload,
+    builder.finish(mesh)
 }
 
 /// What all sessions of one BGPPeer and family have in common.
@@ -92,9 +51,6 @@ struct Shared {
     password: Option<Arc<Secret>>,
 }
 
-/// Nodes that have an address, alphabetically.
-type NodesByAddress<'c> = HashMap<IpAddr, Vec<(&'c Arc<str>, &'c Node)>>;
-
 struct Builder<'c> {
     context: &'c Context<'c>,
     addresses: FamilyMap<Option<IpAddr>>,
@@ -103,9 +59,8 @@ struct Builder<'c> {
     slots: HashMap<Slot, (Class, &'c str)>,
     /// BGPPeers with a session to an address, with the field that asks for it.
     by_address: HashMap<IpAddr, Vec<(&'c str, &'static str)>>,
-    /// The nodes that some `peerIP` names.
-    named_nodes: NodesByAddress<'c>,
-    sessions: FamilyMap<Vec<Session>>,
+    neighbours: Neighbours<'c>,
+    sessions: FamilyMap<Vec<Arc<Session>>>,
     host_routes: FamilyMap<BTreeMap<IpNet, IpAddr>>,
     problems: ProblemSet,
 }
@@ -114,14 +69,11 @@ impl<'c> Builder<'c> {
     fn new(context: &'c Context<'c>) -> Self {
         Builder {
             context,
-            addresses: FamilyMap {
-                ipv4: context.address(Family::Ipv4Unicast),
-                ipv6: context.address(Family::Ipv6Unicast),
-            },
+            addresses: context.addresses(),
             local_asn: context.local_asn(),
             slots: HashMap::new(),
             by_address: HashMap::new(),
-            named_nodes: named_nodes(context),
+            neighbours: Neighbours::new(context),
             sessions: FamilyMap::default(),
             host_routes: FamilyMap::default(),
             problems: ProblemSet::default(),
@@ -131,9 +83,9 @@ impl<'c> Builder<'c> {
     /// Makes the sessions of one BGPPeer that belong to a class.
     fn peer(&mut self, class: Class, name: &'c str, peer: &'c BgpPeer) {
         let neighbours = match class {
-            Class::Reverse => self.reverse_neighbours(peer),
-            Class::Global | Class::Node if self.class_of(peer) == Some(class) => {
-                self.neighbours(class, name, peer)
+            Class::Reverse => self.neighbours.reverse(peer),
+            Class::Global | Class::Node if self.neighbours.class_of(peer) == Some(class) => {
+                self.neighbours.of_class(class, name, peer)
             }
             Class::Global | Class::Node => return,
         };
@@ -150,144 +102,6 @@ impl<'c> Builder<'c> {
                 self.session(class, peer, neighbour, shared);
             }
         }
-    }
-
-    /// The class of the sessions that this node has by a BGPPeer, `None` when it is for other nodes.
-    fn class_of(&self, peer: &BgpPeer) -> Option<Class> {
-        let context = self.context;
-        let is_ours = match &peer.local {
-            LocalNodes::Global => return Some(Class::Global),
-            LocalNodes::Named(name) => name == context.name,
-            LocalNodes::Selected(text) => context.cache.selectors().contains(text, context.name),
-        };
-        is_ours.then_some(Class::Node)
-    }
-
-    fn neighbours(&self, class: Class, name: &str, peer: &'c BgpPeer) -> Vec<Neighbour> {
-        match &peer.remote {
-            RemotePeers::Address(remote) => vec![self.address_neighbour(class, remote, peer.asn)],
-            RemotePeers::Selected(text) => {
-                let nodes = self.context.cache.selectors().nodes(text);
-                self.node_neighbours(nodes, &Family::ALL)
-            }
-            RemotePeers::LocalWorkloads => self.workload_neighbours(name, peer.asn),
-        }
-    }
-
-    fn address_neighbour(&self, class: Class, remote: &PeerAddress, asn: Option<Asn>) -> Neighbour {
-        let context = self.context;
-        let nodes = self
-            .named_nodes
-            .get(&remote.address)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let is_node = !nodes.is_empty();
-        let wanted = asn.unwrap_or_else(|| context.cluster_asn());
-        let inherited = nodes
-            .iter()
-            .find(|(_, node)| context.asn_of(node) == wanted)
-            .and_then(|(name, _)| context.listen_port_of(name));
-        let own = self.addresses[Family::of(remote.address)];
-        let sorts_after_ours = own.is_some_and(|own| remote.address.to_string() > own.to_string());
-        Neighbour {
-            slot: Slot {
-                address: remote.address,
-                interface: remote.interface.as_deref().map(Arc::from),
-                port: remote.port.or(inherited),
-            },
-            asn,
-            cluster_id: None,
-            // Of a global peering both ends are configured alike, so one of them has to wait.
-            passive: class == Class::Global && is_node && sorts_after_ours,
-            kind: NeighbourKind::Address,
-        }
-    }
-
-    fn node_neighbours<'n>(
-        &self,
-        names: impl Iterator<Item = &'n Arc<str>>,
-        families: &[Family],
-    ) -> Vec<Neighbour> {
-        let mut neighbours = Vec::new();
-        for name in names {
-            let Some(node) = self.context.cache.readable_node(name) else {
-                continue;
-            };
-            let mut port = None;
-            for family in families {
-                let Some(network) = node.addresses[*family] else {
-                    continue;
-                };
-                let port = *port.get_or_insert_with(|| self.context.listen_port_of(name));
-                neighbours.push(Neighbour {
-                    slot: Slot {
-                        address: network.addr(),
-                        interface: None,
-                        port,
-                    },
-                    asn: Some(self.context.asn_of(node)),
-                    cluster_id: node.cluster_id,
-                    passive: false,
-                    kind: NeighbourKind::Node,
-                });
-            }
-        }
-        neighbours
-    }
-
-    fn workload_neighbours(&self, name: &str, asn: Option<Asn>) -> Vec<Neighbour> {
-        let endpoints = &self.context.environment.endpoints;
-        endpoints
-            .iter()
-            .filter(|endpoint| endpoint.bgp_peer == name)
-            .flat_map(|endpoint| [endpoint.addresses.0, endpoint.addresses.1])
-            .flatten()
-            .map(|address| Neighbour {
-                slot: Slot {
-                    address,
-                    interface: None,
-                    port: None,
-                },
-                asn,
-                cluster_id: None,
-                passive: true,
-                kind: NeighbourKind::LocalWorkload,
-            })
-            .collect()
-    }
-
-    /// The nodes that have a session to us by this BGPPeer, when it asks for the mirror image.
-    fn reverse_neighbours(&self, peer: &BgpPeer) -> Vec<Neighbour> {
-        let context = self.context;
-        let families = match &peer.remote {
-            _ if !peer.is_reversed => return Vec::new(),
-            RemotePeers::LocalWorkloads => return Vec::new(),
-            RemotePeers::Selected(text) if context.cache.selectors().contains(text, context.name) => {
-                Family::ALL.to_vec()
-            }
-            RemotePeers::Address(remote) if self.is_us(remote, peer.asn) => {
-                vec![Family::of(remote.address)]
-            }
-            RemotePeers::Selected(_) | RemotePeers::Address(_) => return Vec::new(),
-        };
-        match &peer.local {
-            LocalNodes::Global => {
-                let names = context.cache.nodes().map(|(name, _)| name);
-                self.node_neighbours(names, &families)
-            }
-            LocalNodes::Named(name) => self.node_neighbours([Arc::from(name.as_str())].iter(), &families),
-            LocalNodes::Selected(text) => {
-                self.node_neighbours(context.cache.selectors().nodes(text), &families)
-            }
-        }
-    }
-
-    /// Whether a `peerIP` with its AS and port means this node.
-    fn is_us(&self, remote: &PeerAddress, asn: Option<Asn>) -> bool {
-        let wanted = asn.unwrap_or_else(|| self.context.cluster_asn());
-        self.addresses[Family::of(remote.address)] == Some(remote.address)
-            && self.local_asn == wanted
-            && remote.port.is_none_or(|port| port == self.context.listen_port())
     }
 
     /// Whether the neighbour's session is this BGPPeer's to make. Says so when another one was first.
@@ -353,7 +167,10 @@ impl<'c> Builder<'c> {
             .password
             .as_ref()
             .filter(|_| kind != NeighbourKind::LocalWorkload);
-        let password = self.password(password_ref, &resource, "spec.password");
+        let password = password_ref.and_then(|reference| self.context.password(reference));
+        if let (Some(reference), None) = (password_ref, &password) {
+            self.report_password(&resource, "spec.password", reference);
+        }
         // The AS of a node is always known, that of an address or a workload only from here.
         if peer.asn.is_none() && kind != NeighbourKind::Node {
             let message = "the neighbour's AS is missing; the session is held";
@@ -370,32 +187,9 @@ impl<'c> Builder<'c> {
         }
     }
 
-    /// The value of a reference; one that is missing is reported.
-    fn password(
-        &mut self,
-        reference: Option<&SecretRef>,
-        resource: &str,
-        field: &str,
-    ) -> Option<Arc<Secret>> {
-        let reference = reference?;
-        let environment = self.context.environment;
-        let from_datastore = || {
-            let secret = self
-                .context
-                .cache
-                .secret(environment.secrets_namespace(), &reference.name)?;
-            secret.values.get(&reference.key)
-        };
-        let value = environment
-            .secrets
-            .get(reference)
-            .filter(|secret| !secret.expose().is_empty())
-            .or_else(from_datastore);
-        if value.is_none() {
-            let message = format!("there is no value for {reference}; sessions that need it are held");
-            self.problems.add(resource, field, message);
-        }
-        value.cloned().map(Arc::new)
+    fn report_password(&mut self, resource: &str, field: &str, reference: &SecretRef) {
+        let message = format!("there is no value for {reference}; sessions that need it are held");
+        self.problems.add(resource, field, message);
     }
 
     fn session(&mut self, class: Class, peer: &BgpPeer, neighbour: Neighbour, shared: &Shared) {
@@ -468,7 +262,7 @@ impl<'c> Builder<'c> {
             password: shared.password.clone(),
             extensions: shared.extensions.clone(),
         };
-        self.sessions[family].push(session);
+        self.sessions[family].push(Arc::new(session));
     }
 
     /// On a reflector: iBGP, and not known to be a reflector of the same cluster.
@@ -478,113 +272,47 @@ impl<'c> Builder<'c> {
             .is_some_and(|ours| peer_type == PeerType::Internal && cluster_id != Some(ours))
     }
 
-    /// Sessions with all other nodes that no BGPPeer makes a session with. Reflectors have none.
-    fn mesh(&mut self) {
-        let context = self.context;
-        if !context.cluster.is_mesh_enabled.unwrap_or(true) || context.cluster_id().is_some() {
-            return;
+    /// The sessions of a family by name: the mesh has those neighbours with which no BGPPeer makes a session.
+    fn with_mesh(&mut self, family: Family, mesh: &Mesh) -> Arc<Vec<Arc<Session>>> {
+        let mesh_sessions = &mesh.sessions[family];
+        let mut sessions = std::mem::take(&mut self.sessions[family]);
+        if sessions.is_empty() {
+            self.report_missing_password(mesh, mesh_sessions.len());
+            return mesh_sessions.clone();
         }
-        for family in Family::ALL {
-            if let Some(own) = self.addresses[family] {
-                self.mesh_of(family, own);
-            }
-        }
-    }
-
-    fn mesh_of(&mut self, family: Family, own: IpAddr) {
-        let context = self.context;
-        let own_text = own.to_string();
-        let cluster = context.cluster;
-        let resource: Arc<str> = "BGPConfiguration/default".into();
-        let mut shared: Option<Shared> = None;
-        let mut taken = HashSet::new();
-        for (name, node) in context.cache.nodes() {
-            let Some(address) = node.addresses[family].map(|network| network.addr()) else {
+        sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut left = Vec::with_capacity(mesh_sessions.len());
+        for session in mesh_sessions.iter() {
+            let Some(askers) = self.by_address.get(&session.address) else {
+                left.push(session.clone());
                 continue;
             };
-            if address == own || node.cluster_id.is_some() || !taken.insert(address) {
-                continue;
+            for (peer, field) in askers {
+                let address = session.address;
+                let message = format!("its session with {address} takes the place of the mesh session");
+                self.problems.add(format!("BGPPeer/{peer}"), *field, message);
             }
-            if let Some(askers) = self.by_address.get(&address) {
-                for (peer, field) in askers {
-                    let message = format!("its session with {address} takes the place of the mesh session");
-                    self.problems.add(format!("BGPPeer/{peer}"), *field, message);
-                }
-                continue;
-            }
-            if shared.is_none() {
-                let reference = cluster.mesh_password.as_ref();
-                let password = self.password(reference, &resource, "spec.nodeMeshPassword");
-                shared = Some(Shared {
-                    resource: resource.clone(),
-                    extensions: NO_EXTENSIONS.clone(),
-                    import_filters: Arc::default(),
-                    export_filters: Arc::default(),
-                    has_invalid_filter: false,
-                    password_ref: reference.cloned().map(Arc::new),
-                    password,
-                });
-            }
-            if let Some(shared) = &shared {
-                let session = self.mesh_session(name, node, address, (own, &own_text), shared);
-                self.sessions[family].push(session);
-            }
+        }
+        self.report_missing_password(mesh, left.len());
+        Arc::new(mesh::merge(left, sessions))
+    }
+
+    /// Only a password that some session needs is missed.
+    fn report_missing_password(&mut self, mesh: &Mesh, session_count: usize) {
+        if let Some(reference) = mesh.missing_password().filter(|_| session_count > 0) {
+            self.report_password("BGPConfiguration/default", "spec.nodeMeshPassword", reference);
         }
     }
 
-    fn mesh_session(
-        &self,
-        name: &str,
-        node: &Node,
-        address: IpAddr,
-        (own, own_text): (IpAddr, &str),
-        shared: &Shared,
-    ) -> Session {
-        let asn = self.context.asn_of(node);
-        let text = address.to_string();
-        let is_unauthenticated = shared.password_ref.is_some() && shared.password.is_none();
-        Session {
-            name: Session::name(SessionSource::Mesh, &text, None, None),
-            source: SessionSource::Mesh,
-            resource: shared.resource.clone(),
-            address,
-            port: self.context.listen_port_of(name),
-            asn: Some(asn),
-            local_asn: self.local_asn,
-            peer_type: match asn == self.local_asn {
-                true => PeerType::Internal,
-                false => PeerType::External,
-            },
-            source_address: Some(own),
-            // Text, not number: the BIRD at the other end compares like this, and one of the two must dial.
-            passive: text.as_str() > own_text,
-            route_reflector_client: false,
-            next_hop: NextHopMode::Auto,
-            authenticated: shared.password.is_some(),
-            password_ref: shared.password_ref.clone(),
-            ttl_security_hops: None,
-            graceful_restart_secs: self.context.cluster.mesh_restart_secs,
-            keepalive_secs: None,
-            allowed_local_as: 0,
-            import_filters: shared.import_filters.clone(),
-            export_filters: shared.export_filters.clone(),
-            held: is_unauthenticated.then_some(Held::PasswordMissing),
-            interface: None,
-            password: shared.password.clone(),
-            extensions: shared.extensions.clone(),
-        }
-    }
-
-    fn finish(self) -> Sessions {
+    fn finish(mut self, mesh: &Mesh) -> Sessions {
+        let ipv4 = self.with_mesh(Family::Ipv4Unicast, mesh);
+        let ipv6 = self.with_mesh(Family::Ipv6Unicast, mesh);
         let routes = |routes: BTreeMap<IpNet, IpAddr>| {
             let route = |(prefix, via)| HostRoute { prefix, via };
             routes.into_iter().map(route).collect()
         };
         Sessions {
-            peers: FamilyMap {
-                ipv4: by_name(self.sessions.ipv4),
-                ipv6: by_name(self.sessions.ipv6),
-            },
+            peers: FamilyMap { ipv4, ipv6 },
             host_routes: FamilyMap {
                 ipv4: routes(self.host_routes.ipv4),
                 ipv6: routes(self.host_routes.ipv6),
@@ -592,38 +320,6 @@ impl<'c> Builder<'c> {
             problems: self.problems,
         }
     }
-}
-
-/// The nodes whose address some BGPPeer has as its `peerIP`, each list alphabetically. Only those: most addresses of
-/// a large cluster are never asked for.
-fn named_nodes<'c>(context: &Context<'c>) -> NodesByAddress<'c> {
-    let mut named = NodesByAddress::new();
-    for (_, peer) in context.cache.peers() {
-        if let RemotePeers::Address(remote) = &peer.remote {
-            named.insert(remote.address, Vec::new());
-        }
-    }
-    if named.is_empty() {
-        return named;
-    }
-    for (name, node) in context.cache.nodes() {
-        for family in Family::ALL {
-            let address = node.addresses[family].map(|network| network.addr());
-            if let Some(nodes) = address.and_then(|address| named.get_mut(&address)) {
-                nodes.push((name, node));
-            }
-        }
-    }
-    named
-}
-
-/// Sorts by name; sessions are large, so they are moved once.
-fn by_name(sessions: Vec<Session>) -> Arc<Vec<Session>> {
-    let mut order: Vec<usize> = (0..sessions.len()).collect();
-    order.sort_unstable_by(|a, b| sessions[*a].name.cmp(&sessions[*b].name));
-    let mut sessions: Vec<_> = sessions.into_iter().map(Some).collect();
-    let sorted = order.into_iter().filter_map(|place| sessions[place].take());
-    Arc::new(sorted.collect())
 }
 
 /// `keepOriginalNextHop` is the old form: eBGP only, and nothing beside `nextHopMode`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cache::Cache;
+use crate::key::Key;
 
 /// Something in a resource that pipit cannot honour.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -15,6 +16,26 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what pipit does about it, for people.
     pub message: String,
+}
+
+/// Whether a field of an object has a meaning, so that it is worth a report.
+///
+/// A BGPConfiguration means something as `default` and as `node.<name>`, there only in three fields. Of another
+/// node's only the port matters here: it is the one that we dial.
+fn matters(key: &Key, node: &str, field: &str) -> bool {
+    let Key::BgpConfiguration(name) = key else {
+        return true;
+    };
+    match name.strip_prefix("node.") {
+        None => name == "default",
+        Some(owner) => {
+            field == "spec.listenPort"
+                || owner == node
+                    && ["spec.logSeverityScreen", "spec.prefixAdvertisements"]
+                        .iter()
+                        .any(|known| field.starts_with(known))
+        }
+    }
 }
 
 /// Collects problems: at most one for each field, the first one counts.
@@ -46,7 +67,10 @@ impl ProblemSet {
             if let Some(error) = unreadable {
                 self.add(&resource, "", format!("{error}{kept}"));
             }
-            for problem in problems {
+            for problem in problems
+                .iter()
+                .filter(|problem| matters(&key, node, &problem.field))
+            {
                 self.add(&resource, &problem.field, format!("{}{kept}", problem.message));
             }
         });

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipit_bgp::session::config::{AddPath, GracefulRestart, HoldReason, PeerConfig, Secret};
+use pipit_bgp::session::config::{AddPath, Bfd, GracefulRestart, HoldReason, PeerConfig, Secret};
 use pipit_bgp::{Asn, Family, FamilySet, RouterId};
 use serde::Serialize;
 
@@ -162,6 +162,43 @@ impl Session {
             .unwrap_or(self.route_reflector_client)
     }
 
+    /// Hold time to offer.
+    pub fn hold_time(&self) -> Duration {
+        self.extensions.hold_time.unwrap_or(HOLD_TIME)
+    }
+
+    /// First retry of a failed dial.
+    pub fn connect_retry(&self) -> Duration {
+        self.extensions.connect_retry.unwrap_or(CONNECT_RETRY)
+    }
+
+    /// First back-off after an error.
+    pub fn idle_hold(&self) -> Duration {
+        self.extensions.idle_hold.unwrap_or(IDLE_HOLD)
+    }
+
+    /// ADD-PATH to offer.
+    pub fn add_path(&self) -> AddPath {
+        self.extensions.add_path.unwrap_or(AddPath::Both)
+    }
+
+    /// Whether IPv4 routes with IPv6 next hops are offered.
+    pub fn has_extended_next_hop(&self) -> bool {
+        self.extensions.extended_next_hop.unwrap_or(false)
+    }
+
+    /// BFD, `None` when it is off.
+    pub fn bfd(&self) -> Option<Bfd> {
+        self.extensions.bfd.flatten()
+    }
+
+    /// Graceful restart role.
+    pub fn graceful_restart_mode(&self) -> GracefulRestartMode {
+        self.extensions
+            .graceful_restart
+            .unwrap_or(GracefulRestartMode::Restart)
+    }
+
     /// Prefixes above which the session ends.
     pub fn max_prefixes(&self) -> u32 {
         self.extensions.max_prefixes.unwrap_or(MAX_PREFIXES)
@@ -196,30 +233,30 @@ impl Session {
                 Held::PasswordMissing => HoldReason::PasswordMissing,
             }),
             families: self.families(),
-            hold_time: extensions.hold_time.unwrap_or(HOLD_TIME),
+            hold_time: self.hold_time(),
             // Zero would be "never", and the neighbour's hold timer would end the session.
             keepalive: self
                 .keepalive_secs
                 .filter(|secs| *secs > 0)
                 .map(|secs| Duration::from_secs(secs.min(MAX_KEEPALIVE_SECS))),
-            connect_retry: extensions.connect_retry.unwrap_or(CONNECT_RETRY),
-            idle_hold: extensions.idle_hold.unwrap_or(IDLE_HOLD),
+            connect_retry: self.connect_retry(),
+            idle_hold: self.idle_hold(),
             send_hold: extensions.send_hold,
-            add_path: extensions.add_path.unwrap_or(AddPath::Both),
+            add_path: self.add_path(),
             graceful_restart: self.graceful_restart(),
-            extended_next_hop: extensions.extended_next_hop.unwrap_or(false),
+            extended_next_hop: self.has_extended_next_hop(),
             ttl_security: self.ttl_security_hops,
             password: self.password.as_deref().cloned(),
             role: extensions.role,
-            bfd: extensions.bfd.flatten(),
+            bfd: self.bfd(),
         }
     }
 
     fn graceful_restart(&self) -> GracefulRestart {
-        match self.extensions.graceful_restart {
-            Some(GracefulRestartMode::Off) => GracefulRestart::Off,
-            Some(GracefulRestartMode::Helper) => GracefulRestart::Helper,
-            Some(GracefulRestartMode::Restart) | None => GracefulRestart::Restart {
+        match self.graceful_restart_mode() {
+            GracefulRestartMode::Off => GracefulRestart::Off,
+            GracefulRestartMode::Helper => GracefulRestart::Helper,
+            GracefulRestartMode::Restart => GracefulRestart::Restart {
                 restart_time: Duration::from_secs(
                     self.graceful_restart_secs
                         .unwrap_or(RESTART_SECS)

@@ -158,28 +158,29 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         password,
         extensions,
     } = new;
+    // What annotations say is compared as it acts: saying the default changes nothing.
     let PeerExtensions {
         passive: _,
-        hold_time,
-        connect_retry,
-        idle_hold,
+        hold_time: _,
+        connect_retry: _,
+        idle_hold: _,
         send_hold,
         max_prefixes: _,
         families: _,
-        add_path,
-        extended_next_hop,
-        graceful_restart,
+        add_path: _,
+        extended_next_hop: _,
+        graceful_restart: _,
         route_reflector_client: _,
         role,
-        bfd,
+        bfd: _,
         local_preference_accept: _,
         said: _,
     } = extensions.as_ref();
     let was = old.extensions.as_ref();
     let origin = (&old.name, old.source, &old.resource) != (name, *source, resource);
     let restart_time = old.graceful_restart_secs != *graceful_restart_secs;
-    let timers =
-        (was.connect_retry, was.idle_hold, was.send_hold) != (*connect_retry, *idle_hold, *send_hold);
+    let timers = (old.connect_retry(), old.idle_hold(), &was.send_hold)
+        != (new.connect_retry(), new.idle_hold(), send_hold);
     let is_client = old.is_route_reflector_client() != new.is_route_reflector_client();
     [
         (origin, SessionSetting::Origin),
@@ -202,7 +203,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             SessionSetting::TtlSecurity,
         ),
         (
-            was.graceful_restart != *graceful_restart,
+            old.graceful_restart_mode() != new.graceful_restart_mode(),
             SessionSetting::GracefulRestart,
         ),
         (restart_time, SessionSetting::RestartTime),
@@ -220,20 +221,20 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             SessionSetting::ExportFilters,
         ),
         (old.held != *held, SessionSetting::Held),
-        (was.hold_time != *hold_time, SessionSetting::HoldTime),
+        (old.hold_time() != new.hold_time(), SessionSetting::HoldTime),
         (timers, SessionSetting::Timers),
         (
             old.max_prefixes() != new.max_prefixes(),
             SessionSetting::MaxPrefixes,
         ),
         (old.families() != new.families(), SessionSetting::Families),
-        (was.add_path != *add_path, SessionSetting::AddPath),
+        (old.add_path() != new.add_path(), SessionSetting::AddPath),
         (
-            was.extended_next_hop != *extended_next_hop,
+            old.has_extended_next_hop() != new.has_extended_next_hop(),
             SessionSetting::ExtendedNextHop,
         ),
         (was.role != *role, SessionSetting::Role),
-        (was.bfd != *bfd, SessionSetting::Bfd),
+        (old.bfd() != new.bfd(), SessionSetting::Bfd),
         (
             old.accepts_local_preference() != new.accepts_local_preference(),
             SessionSetting::LocalPreferenceAccept,

@@ -139,9 +139,10 @@ impl Resource for BgpPeer {
         let reachable_by = reachable_by(&spec, remote.as_ref(), &mut fatal);
         let p = &mut fatal;
         let defaulting = spec.with_consequence("its default counts");
-        let peer = remote.map(|remote| BgpPeer {
+        let peer = BgpPeer {
             local,
-            remote,
+            // Without one the object is not readable, but its other fields are still looked at.
+            remote: remote.unwrap_or(RemotePeers::LocalWorkloads),
             asn: spec.read("asNumber", p, scalar::asn).flatten(),
             local_asn: spec.read("localASNumber", p, scalar::asn).flatten(),
             keeps_original_next_hop: spec
@@ -166,11 +167,11 @@ impl Resource for BgpPeer {
                 .read("reversePeering", &mut harmless, reverse_peering)
                 .unwrap_or(true),
             extensions: PeerExtensions::read(&root, &mut harmless),
-        });
+        };
         let is_readable = fatal.len() == 0;
         fatal.0.append(&mut harmless.0);
         Parsed {
-            object: peer.filter(|_| is_readable),
+            object: is_readable.then_some(peer),
             problems: fatal.0,
         }
     }

@@ -12,6 +12,7 @@ use super::{Labels, Selector, SelectorError};
 #[derive(Clone, Debug, Default)]
 pub struct SelectorIndex {
     selectors: BTreeMap<String, Entry>,
+    version: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +42,19 @@ impl SelectorIndex {
             .map(|(name, _)| name.clone())
             .collect();
         self.selectors.insert(text.to_owned(), Entry { selector, nodes });
+        self.version += 1;
         Ok(())
+    }
+
+    /// Grows whenever a selector matches other nodes than before.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Forgets every selector.
+    pub fn clear(&mut self) {
+        self.selectors.clear();
+        self.version += 1;
     }
 
     /// Forgets every selector that is not among `used`.
@@ -52,18 +65,18 @@ impl SelectorIndex {
     /// A node has these labels now.
     pub fn node_changed(&mut self, name: &Arc<str>, labels: &Labels) {
         for entry in self.selectors.values_mut() {
-            if entry.selector.matches(labels) {
-                entry.nodes.insert(name.clone());
-            } else {
-                entry.nodes.remove(name);
-            }
+            let is_changed = match entry.selector.matches(labels) {
+                true => entry.nodes.insert(name.clone()),
+                false => entry.nodes.remove(name),
+            };
+            self.version += u64::from(is_changed);
         }
     }
 
     /// A node is gone.
     pub fn node_removed(&mut self, name: &str) {
         for entry in self.selectors.values_mut() {
-            entry.nodes.remove(name);
+            self.version += u64::from(entry.nodes.remove(name));
         }
     }
 

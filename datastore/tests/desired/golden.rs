@@ -30,18 +30,13 @@ fn check(scenario: &str) {
 }
 
 fn check_case(meta: &Value, folder: &Path) {
-    let text = fs::read_to_string(folder.join("input.yaml")).unwrap();
+    let texts = input(folder);
     let mut expected = json_file(&folder.join("expected.json"));
     expected.as_object_mut().unwrap().remove("deviations");
-    let forth = plan_of(meta, folder, &text);
+    let forth = plan_of(meta, folder, &texts);
     assert_same(&expected, &forth, folder);
-    let documents: Vec<_> = text.split("\n---").collect();
-    let reversed: Vec<_> = documents.into_iter().rev().collect();
-    assert_same(
-        &expected,
-        &plan_of(meta, folder, &reversed.join("\n---\n")),
-        folder,
-    );
+    let reversed: Vec<_> = texts.iter().map(|text| reversed(text)).collect();
+    assert_same(&expected, &plan_of(meta, folder, &reversed), folder);
     for secret in meta["secrets"].as_array().into_iter().flatten() {
         assert!(
             !forth.to_string().contains(secret.as_str().unwrap()),
@@ -51,14 +46,36 @@ fn check_case(meta: &Value, folder: &Path) {
     }
 }
 
-fn plan_of(meta: &Value, folder: &Path, text: &str) -> Value {
+/// The texts of `input.yaml`, or of the files in `input/` in the order of their names.
+fn input(folder: &Path) -> Vec<String> {
+    let single = folder.join("input.yaml");
+    let mut paths = vec![single.clone()];
+    if !single.exists() {
+        let entries = fs::read_dir(folder.join("input")).unwrap();
+        paths = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+    }
+    assert!(!paths.is_empty());
+    paths
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect()
+}
+
+/// The documents of a text the other way round: their order must have no influence.
+fn reversed(text: &str) -> String {
+    let documents: Vec<_> = text.rsplit("\n---").collect();
+    documents.join("\n---\n")
+}
+
+fn plan_of(meta: &Value, folder: &Path, texts: &[String]) -> Value {
     let root = folder.to_str().unwrap();
     let variable = |name: &str| Some(meta["env"][name].as_str()?.replace("@SCENARIO@", root));
     let mut environment = Environment::from_vars(variable);
     if let Some(prefix) = variable("CALICO_ENDPOINT_STATUS_PATH_PREFIX") {
         environment.endpoints = endpoints(&PathBuf::from(prefix).join("endpoint-status"));
     }
-    let items = manifest::read(text, "input.yaml");
+    let items = manifest::merge(texts.iter().map(|text| manifest::read(text, "input.yaml")));
     let state = plan::plan(items, meta["node"].as_str().unwrap(), &environment).unwrap();
     serde_json::from_str(&plan::to_json(&state).unwrap()).unwrap()
 }

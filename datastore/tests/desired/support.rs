@@ -6,7 +6,7 @@ use pipit_datastore::plan;
 use serde_json::Value;
 
 /// Three nodes `n1` to `n3` on 172.31.1.0/24 and fd31:1::/64, one pool for each family.
-pub const RACK: &str = "
+pub(crate) const RACK: &str = "
 apiVersion: projectcalico.org/v3
 kind: List
 items:
@@ -18,39 +18,39 @@ items:
 ";
 
 /// One more object: kind, name, spec in flow YAML.
-pub fn object(kind: &str, name: &str, spec: &str) -> String {
+pub(crate) fn object(kind: &str, name: &str, spec: &str) -> String {
     format!("{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: {name}}}, spec: {spec}}}")
 }
 
 /// The BGPConfiguration `default`.
-pub fn default(spec: &str) -> String {
+pub(crate) fn default(spec: &str) -> String {
     object("BGPConfiguration", "default", spec)
 }
 
 /// A BGPPeer.
-pub fn peer(name: &str, spec: &str) -> String {
+pub(crate) fn peer(name: &str, spec: &str) -> String {
     object("BGPPeer", name, spec)
 }
 
 /// `RACK` and more objects; an object of `RACK` is replaced by one of its kind and name.
-pub fn items(objects: &[String]) -> Vec<manifest::ManifestItem> {
+pub(crate) fn items(objects: &[String]) -> Vec<manifest::ManifestItem> {
     let files = [RACK.to_owned()].into_iter().chain(objects.iter().cloned());
     manifest::merge(files.map(|text| manifest::read(&text, "test.yaml")))
 }
 
 /// The plan of a node of `RACK` with more objects.
-pub fn plan_for(node: &str, objects: &[String], environment: &Environment) -> DesiredState {
+pub(crate) fn plan_for(node: &str, objects: &[String], environment: &Environment) -> DesiredState {
     let state = plan::plan(items(objects), node, environment);
     state.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The plan of `n1`.
-pub fn plan_n1(objects: &[String]) -> DesiredState {
+pub(crate) fn plan_n1(objects: &[String]) -> DesiredState {
     plan_for("n1", objects, &Environment::default())
 }
 
 /// Names of the IPv4 sessions.
-pub fn names(state: &DesiredState) -> Vec<&str> {
+pub(crate) fn names(state: &DesiredState) -> Vec<&str> {
     state
         .ipv4
         .peers
@@ -60,7 +60,7 @@ pub fn names(state: &DesiredState) -> Vec<&str> {
 }
 
 /// Names of the IPv6 sessions.
-pub fn names6(state: &DesiredState) -> Vec<&str> {
+pub(crate) fn names6(state: &DesiredState) -> Vec<&str> {
     state
         .ipv6
         .peers
@@ -70,20 +70,20 @@ pub fn names6(state: &DesiredState) -> Vec<&str> {
 }
 
 /// A session by name.
-pub fn session<'s>(state: &'s DesiredState, name: &str) -> &'s Session {
+pub(crate) fn session<'s>(state: &'s DesiredState, name: &str) -> &'s Session {
     let found = state.sessions().find(|session| session.name == name);
     found.unwrap_or_else(|| panic!("no session {name}: {:?} {:?}", names(state), names6(state)))
 }
 
 /// Resource and field of the problems.
-pub fn problems(state: &DesiredState) -> Vec<String> {
+pub(crate) fn problems(state: &DesiredState) -> Vec<String> {
     let show =
         |problem: &pipit_datastore::desired::Problem| format!("{} {}", problem.resource, problem.field);
     state.problems.iter().map(show).collect()
 }
 
 /// A part of the plan as JSON, by pointer.
-pub fn json(state: &DesiredState, pointer: &str) -> Value {
+pub(crate) fn json(state: &DesiredState, pointer: &str) -> Value {
     let plan: Value = serde_json::from_str(&plan::to_json(state).unwrap()).unwrap();
     plan.pointer(pointer)
         .unwrap_or_else(|| panic!("no {pointer}"))
@@ -91,7 +91,7 @@ pub fn json(state: &DesiredState, pointer: &str) -> Value {
 }
 
 /// The value without fields that are null.
-pub fn without_nulls(value: &Value) -> Value {
+pub(crate) fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => map
             .iter()

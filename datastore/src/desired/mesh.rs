@@ -1,0 +1,189 @@
+//! The node-to-node mesh: a session with every other node that is no reflector.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+use pipit_bgp::session::config::Secret;
+use pipit_bgp::{Asn, Family, FamilyMap};
+
+use super::context::Context;
+use super::session::{Held, Session, SessionSource};
+use crate::model::{NextHopMode, PeerExtensions, PeerType, SecretRef};
+
+/// What a BGPConfiguration says about mesh sessions. One for all, so that comparing two plans compares pointers.
+static NO_EXTENSIONS: LazyLock<Arc<PeerExtensions>> = LazyLock::new(Arc::default);
+
+/// All mesh sessions, also those that a BGPPeer takes the place of: those depend on more than the mesh does, and in
+/// a large cluster the mesh should not be computed anew with every BGPPeer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mesh {
+    /// By name.
+    pub(super) sessions: FamilyMap<Arc<Vec<Arc<Session>>>>,
+    shared: Option<Shared>,
+}
+
+/// What all mesh sessions have in common.
+#[derive(Clone, PartialEq, Debug)]
+struct Shared {
+    resource: Arc<str>,
+    own: FamilyMap<Option<IpAddr>>,
+    local_asn: Asn,
+    restart_secs: Option<u64>,
+    password_ref: Option<Arc<SecretRef>>,
+    password: Option<Arc<Secret>>,
+    no_filters: Arc<[String]>,
+}
+
+/// What differs from one mesh session to another besides the address.
+#[derive(Clone, Copy, PartialEq)]
+struct Neighbour {
+    asn: Option<Asn>,
+    port: Option<u16>,
+}
+
+impl Mesh {
+    /// The password that is asked for and not at hand.
+    pub(super) fn missing_password(&self) -> Option<&SecretRef> {
+        let shared = self.shared.as_ref()?;
+        let reference = shared.password_ref.as_deref();
+        reference.filter(|_| shared.password.is_none())
+    }
+}
+
+/// Computes the mesh; reflectors have none. What is as it was in `last` is taken from there.
+pub(super) fn mesh(context: &Context<'_>, last: Option<Mesh>) -> Mesh {
+    if !context.cluster.is_mesh_enabled.unwrap_or(true) || context.cluster_id().is_some() {
+        return Mesh::default();
+    }
+    let reference = context.cluster.mesh_password.as_ref();
+    let shared = Shared {
+        resource: "BGPConfiguration/default".into(),
+        own: context.addresses(),
+        local_asn: context.local_asn(),
+        restart_secs: context.cluster.mesh_restart_secs,
+        password_ref: reference.cloned().map(Arc::new),
+        password: reference.and_then(|reference| context.password(reference)),
+        no_filters: Arc::default(),
+    };
+    let last = last
+        .filter(|last| last.shared.as_ref() == Some(&shared))
+        .unwrap_or_default();
+    let of = |family| Arc::new(sessions(context, family, &shared, &last.sessions[family]));
+    Mesh {
+        sessions: FamilyMap {
+            ipv4: of(Family::Ipv4Unicast),
+            ipv6: of(Family::Ipv6Unicast),
+        },
+        shared: Some(shared),
+    }
+}
+
+/// The sessions of a family by name. Those of `last`, which are in order, are kept where nothing changed: to name
+/// and sort thousands of them again would take most of the time after an event.
+fn sessions(
+    context: &Context<'_>,
+    family: Family,
+    shared: &Shared,
+    last: &[Arc<Session>],
+) -> Vec<Arc<Session>> {
+    let Some(own) = shared.own[family] else {
+        return Vec::new();
+    };
+    let mut missing = neighbours(context, family, own);
+    let mut is_wanted = |session: &Arc<Session>| {
+        let as_it_was = Neighbour {
+            asn: session.asn,
+            port: session.port,
+        };
+        let is_same = missing.get(&session.address) == Some(&as_it_was);
+        is_same && missing.remove(&session.address).is_some()
+    };
+    let kept: Vec<_> = last
+        .iter()
+        .filter(|session| is_wanted(session))
+        .cloned()
+        .collect();
+    let own_text = own.to_string();
+    let mut sessions: Vec<_> = missing
+        .into_iter()
+        .map(|(address, neighbour)| Arc::new(session(address, neighbour, (own, &own_text), shared)))
+        .collect();
+    sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    merge(kept, sessions)
+}
+
+/// Brings two lists in the order of names together. The second is usually short.
+pub(super) fn merge(long: Vec<Arc<Session>>, short: Vec<Arc<Session>>) -> Vec<Arc<Session>> {
+    if long.is_empty() {
+        return short;
+    }
+    let mut merged = Vec::with_capacity(long.len() + short.len());
+    let mut rest = &long[..];
+    for session in short {
+        let (before, behind) = rest.split_at(rest.partition_point(|other| other.name < session.name));
+        merged.extend_from_slice(before);
+        merged.push(session);
+        rest = behind;
+    }
+    merged.extend_from_slice(rest);
+    merged
+}
+
+fn neighbours(context: &Context<'_>, family: Family, own: IpAddr) -> HashMap<IpAddr, Neighbour> {
+    let mut neighbours = HashMap::new();
+    for (name, node) in context.cache.nodes() {
+        let Some(address) = node.addresses[family].map(|network| network.addr()) else {
+            continue;
+        };
+        if address == own || node.cluster_id.is_some() {
+            continue;
+        }
+        // Of two nodes with one address the alphabetically first has the session.
+        neighbours.entry(address).or_insert_with(|| Neighbour {
+            asn: Some(context.asn_of(node)),
+            port: context.listen_port_of(name),
+        });
+    }
+    neighbours
+}
+
+fn session(
+    address: IpAddr,
+    Neighbour { asn, port }: Neighbour,
+    (own, own_text): (IpAddr, &str),
+    shared: &Shared,
+) -> Session {
+    let text = address.to_string();
+    let is_unauthenticated = shared.password_ref.is_some() && shared.password.is_none();
+    Session {
+        name: Session::name(SessionSource::Mesh, &text, None, None),
+        source: SessionSource::Mesh,
+        resource: shared.resource.clone(),
+        address,
+        port,
+        asn,
+        local_asn: shared.local_asn,
+        peer_type: match asn == Some(shared.local_asn) {
+            true => PeerType::Internal,
+            false => PeerType::External,
+        },
+        source_address: Some(own),
+        // Text, not number: the BIRD at the other end compares like this, and one of the two must dial.
+        passive: text.as_str() > own_text,
+        route_reflector_client: false,
+        next_hop: NextHopMode::Auto,
+        authenticated: shared.password.is_some(),
+        password_ref: shared.password_ref.clone(),
+        ttl_security_hops: None,
+        graceful_restart_secs: shared.restart_secs,
+        keepalive_secs: None,
+        allowed_local_as: 0,
+        import_filters: shared.no_filters.clone(),
+        export_filters: shared.no_filters.clone(),
+        held: is_unauthenticated.then_some(Held::PasswordMissing),
+        interface: None,
+        password: shared.password.clone(),
+        extensions: NO_EXTENSIONS.clone(),
+    }
+}

@@ -1,0 +1,98 @@
+//! `pipit.io/` annotations.
+
+use std::time::Duration;
+
+use pipit_bgp::session::config::{AddPath, GracefulRestart, Role};
+use pipit_datastore::model::MassWithdrawalGuard;
+use serde_json::json;
+
+use crate::support::{json as at, plan_n1, problems, session};
+
+fn annotated(kind: &str, name: &str, annotations: &str, spec: &str) -> String {
+    format!(
+        "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: {name}, annotations: {{{annotations}}}}}, \
+         spec: {spec}}}"
+    )
+}
+
+#[test]
+fn a_peers_annotations_reach_the_speaker_and_the_notes_but_not_the_json() {
+    let annotations = "pipit.io/passive: 'true', pipit.io/hold-time: 9s, pipit.io/families: 'ipv4,ipv6', \
+                       pipit.io/add-path: off, pipit.io/graceful-restart: helper, pipit.io/role: customer, \
+                       pipit.io/max-prefixes: '100', pipit.io/bfd: tx=50ms, pipit.io/route-reflector-client: 'true'";
+    let spec = "{peerIP: 10.9.0.1, asNumber: 65001}";
+    let plan = plan_n1(&[annotated("BGPPeer", "tor", annotations, spec)]);
+    let found = session(&plan, "Global_10_9_0_1");
+    let config = found.peer_config(plan.router_id);
+    assert!(config.passive && !found.passive, "the plan's JSON stays Calico's");
+    assert_eq!(
+        (config.hold_time, config.add_path),
+        (Duration::from_secs(9), AddPath::Off)
+    );
+    assert_eq!(config.graceful_restart, GracefulRestart::Helper);
+    assert_eq!(
+        (config.role, config.families.iter().count()),
+        (Some(Role::Customer), 2)
+    );
+    assert_eq!(config.bfd.unwrap().tx, Duration::from_millis(50));
+    assert_eq!(
+        (found.max_prefixes(), found.is_route_reflector_client()),
+        (100, true)
+    );
+    assert_eq!(plan.notes.len(), 9);
+    assert!(
+        plan.notes
+            .contains(&"BGPPeer/tor: pipit.io/hold-time = 9s".to_owned())
+    );
+    let without = plan_n1(&[annotated("BGPPeer", "tor", "", spec)]);
+    assert_eq!(at(&plan, "/ipv4"), at(&without, "/ipv4"));
+}
+
+#[test]
+fn an_unknown_or_unreadable_annotation_is_reported_and_the_rest_counts() {
+    let spec = "{peerIP: 10.9.0.1, asNumber: 65001}";
+    let annotations =
+        "pipit.io/hold-time: 2s, pipit.io/colour: red, example.com/x: y, pipit.io/passive: 'true'";
+    let plan = plan_n1(&[annotated("BGPPeer", "tor", annotations, spec)]);
+    assert_eq!(
+        problems(&plan),
+        [
+            "BGPPeer/tor metadata.annotations[pipit.io/colour]",
+            "BGPPeer/tor metadata.annotations[pipit.io/hold-time]"
+        ]
+    );
+    assert!(session(&plan, "Global_10_9_0_1").is_passive());
+}
+
+#[test]
+fn a_nodes_annotations() {
+    let annotations = "pipit.io/originate: '203.0.113.9/24, fd99::/48', pipit.io/usable: 'false'";
+    let plan = plan_n1(&[annotated(
+        "Node",
+        "n1",
+        annotations,
+        "{bgp: {ipv4Address: 172.31.1.11/24}}",
+    )]);
+    let prefixes: Vec<_> = plan
+        .node_extensions
+        .originate
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(prefixes, ["203.0.113.0/24", "fd99::/48"]);
+    assert!(!plan.node_extensions.usable);
+    assert_eq!(at(&plan, "/ipv4/blackholes"), json!([]));
+}
+
+#[test]
+fn the_clusters_annotations() {
+    let annotations =
+        "pipit.io/max-paths: '4', pipit.io/route-protocol: '200', pipit.io/mass-withdrawal-guard: off";
+    let plan = plan_n1(&[annotated("BGPConfiguration", "default", annotations, "{}")]);
+    let found = &plan.cluster_extensions;
+    assert_eq!((found.max_paths, found.route_protocol), (4, 200));
+    assert_eq!(found.mass_withdrawal_guard, MassWithdrawalGuard::Off);
+    let found = plan_n1(&[]).cluster_extensions;
+    assert_eq!((found.max_paths, found.route_protocol), (16, 12));
+    assert_eq!(found.mass_withdrawal_guard, MassWithdrawalGuard::On);
+}
