@@ -21,8 +21,10 @@ pub const DEFAULT_LOCAL_PREF: u32 = 100;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
-    /// There is no other usable path.
+    /// There is no other path.
     OnlyPath,
+    /// A next hop that can be reached before one that cannot, whatever else speaks for it.
+    Reachable,
     /// Kind of origin: own routes, elevated routes, BGP, the kernel's (Calico).
     Preference,
     /// A path announced by the block's owner before one that a neighbour relays (Calico limit L1).
@@ -62,10 +64,11 @@ pub(crate) enum Preference {
     Local,
 }
 
-/// One usable path, with everything that the steps look at.
+/// One path, with everything that the steps look at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     pub(crate) path: PathId,
+    pub(crate) is_reachable: bool,
     pub(crate) preference: Preference,
     pub(crate) is_second_hand: bool,
     pub(crate) is_llgr_stale: bool,
@@ -103,7 +106,10 @@ pub(crate) struct Selection {
     pub(crate) multipath: SmallVec<[PathId; 2]>,
 }
 
-/// Chooses among the usable paths of one prefix; `None` when there are none.
+/// Chooses among the paths of one prefix; `None` when there are none.
+///
+/// A path whose next hop cannot be reached is chosen only where there is no other. It is then not written to the
+/// kernel, and handed on only with its next hop kept, for those who can reach it (`export`).
 ///
 /// MED is compared within each neighbouring AS before those groups' winners meet (RFC 4271 §9.1.2.2 c), so the
 /// outcome does not depend on the order of the candidates. Cost: one comparison a candidate within its group, and
@@ -184,7 +190,8 @@ enum Med {
 /// `Less` means that `a` is preferred.
 fn compare(a: &Candidate<'_>, b: &Candidate<'_>, med: Med) -> (Ordering, Step) {
     let same_as = a.neighbor_as() == b.neighbor_as();
-    let steps: [(Step, Ordering); 8] = [
+    let steps: [(Step, Ordering); 9] = [
+        (Step::Reachable, b.is_reachable.cmp(&a.is_reachable)),
         (Step::Preference, b.preference.cmp(&a.preference)),
         (Step::FirstHand, a.is_second_hand.cmp(&b.is_second_hand)),
         (Step::LlgrStale, a.is_llgr_stale.cmp(&b.is_llgr_stale)),

@@ -59,6 +59,8 @@ pub enum NotSent {
     SecondHand,
     /// There is no next hop of the family to announce it with.
     NoNextHop,
+    /// We cannot reach its next hop, and would be the next hop ourselves (RFC 4271 §9.1.2).
+    Unreachable,
 }
 
 impl fmt::Display for NotSent {
@@ -75,6 +77,7 @@ impl fmt::Display for NotSent {
             NotSent::NoRule => "outside all pools and service ranges",
             NotSent::SecondHand => "another node's route: its owner announces it",
             NotSent::NoNextHop => "no next hop of this family",
+            NotSent::Unreachable => "its next hop cannot be reached from here",
         })
     }
 }
@@ -85,6 +88,7 @@ pub(crate) struct Exported<'a> {
     pub(crate) attrs: &'a [u8],
     pub(crate) facts: &'a AttrFacts,
     pub(crate) next_hop: NextHop,
+    pub(crate) is_reachable: bool,
     pub(crate) source_id: SourceId,
     pub(crate) source: &'a Source,
     /// Metric of a route learned from the kernel; `None` for all others.
@@ -145,6 +149,9 @@ pub(crate) fn decide(
     }
     roles(&subject.attrs, key, edit)?;
     announcement.is_next_hop_self = next_hop_self(route, key)?;
+    if announcement.is_next_hop_self && !route.is_reachable {
+        return Err(NotSent::Unreachable);
+    }
     match key.peer_type {
         PeerType::Ibgp => {
             if route.facts.local_pref != Some(local_pref) {

@@ -601,6 +601,8 @@ pub(crate) fn decide(
         next_hop: shared.next_hops[set.next_hop()].next_hop,
         source_id: path.source,
         source: &shared.sources[path.source],
+        is_reachable: path.source == SourceId::LOCAL
+            || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
         kernel_metric: None,
         interface: if path.source == SourceId::LOCAL {
             None
@@ -616,18 +618,17 @@ pub(crate) fn decide(
     )
 }
 
-/// A path as the decision process sees it; `None` when its next hop cannot be reached (RFC 4271 §9.1.2) or its
-/// source is gone.
+/// A path as the decision process sees it; `None` when its source is gone.
 fn candidate<'a>(shared: &'a Shared, prefix: IpNet, path_id: PathId, path: &Path) -> Option<Candidate<'a>> {
     let source = &shared.sources[path.source];
     let set = &shared.attrs[path.attrs];
     let facts = set.facts();
     let is_own = path.source == SourceId::LOCAL;
     let next_hop = &shared.next_hops[set.next_hop()];
-    let igp_metric = match (&next_hop.reachability, is_own) {
-        (_, true) => 0,
-        (Reachability::Reachable { metric, .. }, false) => *metric,
-        (Reachability::Unreachable, false) => return None,
+    let (is_reachable, igp_metric) = match (&next_hop.reachability, is_own) {
+        (_, true) => (true, 0),
+        (Reachability::Reachable { metric, .. }, false) => (true, *metric),
+        (Reachability::Unreachable, false) => (false, u32::MAX),
     };
     if source.is_closing {
         return None;
@@ -648,6 +649,7 @@ fn candidate<'a>(shared: &'a Shared, prefix: IpNet, path_id: PathId, path: &Path
         is_relayed && next_hop.next_hop.address() != source.address && rules.pools.covers(prefix);
     Some(Candidate {
         path: path_id,
+        is_reachable,
         preference,
         is_second_hand,
         is_llgr_stale: path.flags.contains(PathFlags::LLGR_STALE)

@@ -305,6 +305,7 @@ fn hexadecimal(octets: &[u8]) -> String {
 fn reason_of(step: Step) -> String {
     match step {
         Step::OnlyPath => "only path",
+        Step::Reachable => "its next hop can be reached",
         Step::Preference => "preferred kind of origin",
         Step::FirstHand => "announced by its owner",
         Step::LlgrStale => "not long-lived stale",

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_reader_sees_only_the_last_change_of_each_item() {
         let mut journal = Journal::default();
-        [5, 7, 5, 9].map(|item| journal.record(item));
+        [5, 7, 5, 9].into_iter().for_each(|item| journal.record(item));
         assert_eq!(items(&journal, 0), [7, 5, 9]);
         assert_eq!(items(&journal, 3), [9]);
         journal.forget(7);
