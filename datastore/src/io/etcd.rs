@@ -1,0 +1,206 @@
+//! The etcd v3 back-end: one snapshot at one revision, then watches from the next.
+//!
+//! ```text
+//! connect to one endpoint ─► list every prefix at revision R ─► watch every prefix from R+1 ──┐
+//!    ▲  └─────── place known: resume each watch where it stood ──────────▲                    │
+//!    └──────────── any error or silence: next endpoint (back-off with jitter) ◄───────────────┘
+//! ```
+//!
+//! A session is bound to one endpoint, so that listing and watching see the same member; trouble moves on to the
+//! next one at once, and waits only when all of them have failed. Each watch is resumed behind the last event it
+//! delivered, so a restarted server costs a look at what changed and not a listing per node of the cluster. When the
+//! place is lost (compaction, a restored backup, another cluster) everything is listed again, and the cache takes
+//! the difference.
+//!
+//! **Invariant:** a deletion is only ever delivered because etcd said so, or because a complete newer snapshot does
+//! not hold the key; never because etcd could not be asked.
+
+mod config;
+mod connection;
+mod listing;
+mod object;
+mod retry;
+mod status_writer;
+mod trouble;
+mod watching;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use self::config::EtcdConfig;
+use self::connection::{call, connect};
+use self::listing::list;
+use self::retry::Retry;
+pub use self::status_writer::{Written, update_status};
+pub use self::trouble::Trouble;
+use self::watching::{Place, Watching};
+use crate::backend::{StoreEvent, StoreStatus};
+use crate::key;
+
+/// How long a watch may be silent before the server is asked how far it is. The answer may take as long again, so a
+/// stalled watch is found within half a minute.
+const PROGRESS: Duration = Duration::from_secs(15);
+
+/// Delivers Calico's objects from etcd until cancelled. Of block affinities, only those of `node`.
+pub async fn run(
+    config: EtcdConfig,
+    node: String,
+    events: mpsc::Sender<StoreEvent>,
+    cancel: CancellationToken,
+) {
+    let driver = Driver {
+        retry: Retry::new(config.endpoints.len()),
+        prefixes: key::prefixes(&node),
+        config,
+        node,
+        events,
+        place: None,
+        connected_to: None,
+        complaint: None,
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = driver.run() => {}
+    }
+}
+
+struct Driver {
+    config: EtcdConfig,
+    node: String,
+    prefixes: Vec<String>,
+    events: mpsc::Sender<StoreEvent>,
+    retry: Retry,
+    /// Where to go on; `None`: everything has to be listed.
+    place: Option<Place>,
+    /// The endpoint last reported as connected; `None`: not connected.
+    connected_to: Option<String>,
+    /// What was last reported as wrong.
+    complaint: Option<String>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            let trouble = match self.session().await {
+                Ok(never) => match never {},
+                Err(Trouble::ReceiverGone) => return,
+                Err(trouble) => trouble,
+            };
+            let wait = if trouble.is_place_lost() {
+                info!(reason = %trouble, "reading everything again");
+                self.place = None;
+                self.retry.again(Instant::now())
+            } else {
+                let wait = self.retry.next(Instant::now());
+                if self.retry.is_exhausted() && self.complain(&trouble).await.is_err() {
+                    return;
+                }
+                wait
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One connection: a snapshot unless the place is known, then changes for as long as it lasts.
+    async fn session(&mut self) -> Result<Infallible, Trouble> {
+        let endpoint = self.endpoint();
+        let mut client = connect(&self.config, &endpoint).await?;
+        let mut place = match &self.place {
+            Some(place) => place.clone(),
+            None => self.snapshot(&mut client).await?,
+        };
+        let mut watching = Watching::open(&mut client, &self.prefixes, &place).await?;
+        let mut is_asked = false;
+        loop {
+            let limit = if watching.is_complete() {
+                PROGRESS
+            } else {
+                connection::CALL_TIMEOUT
+            };
+            match tokio::time::timeout(limit, watching.next(&mut place)).await {
+                Ok(batch) => {
+                    is_asked = false;
+                    self.deliver(batch?, &mut place).await?;
+                    if watching.is_complete() {
+                        self.connected(&endpoint).await?;
+                    }
+                }
+                Err(_) if !watching.is_complete() => return Err(Trouble::Timeout),
+                Err(_) if is_asked => return Err(Trouble::Stalled),
+                Err(_) => {
+                    call(watching.request_progress()).await?;
+                    is_asked = true;
+                }
+            }
+        }
+    }
+
+    fn endpoint(&self) -> String {
+        let endpoint = self.config.endpoints.get(self.retry.endpoint());
+        endpoint.cloned().unwrap_or_default()
+    }
+
+    /// Lists everything; only a complete listing is shown to anybody.
+    async fn snapshot(&mut self, client: &mut etcd_client::Client) -> Result<Place, Trouble> {
+        let listing = list(client, &self.prefixes, &self.node).await?;
+        let revision = listing.revision;
+        self.send(StoreEvent::Begin).await?;
+        for event in listing.events {
+            self.send(event).await?;
+        }
+        self.send(StoreEvent::SnapshotDone { revision }).await?;
+        let place = Place::after_listing(listing.cluster_id, revision, self.prefixes.len());
+        self.place = Some(place.clone());
+        Ok(place)
+    }
+
+    /// Hands on what one message of the server brought, and only then remembers it as delivered.
+    async fn deliver(&mut self, batch: watching::Batch, place: &mut Place) -> Result<(), Trouble> {
+        let is_news = !batch.events.is_empty();
+        for event in batch.events {
+            if let Some(event) = object::event(&event, &self.node) {
+                self.send(event).await?;
+            }
+        }
+        if is_news {
+            let revision = place.revision();
+            self.send(StoreEvent::Settled { revision }).await?;
+        }
+        self.place = Some(place.clone());
+        Ok(())
+    }
+
+    async fn connected(&mut self, endpoint: &str) -> Result<(), Trouble> {
+        self.retry.connected(Instant::now());
+        if self.connected_to.as_deref() == Some(endpoint) {
+            return Ok(());
+        }
+        let revision = self.place.as_ref().map_or(0, Place::revision);
+        info!(endpoint, revision, "connected to etcd");
+        self.connected_to = Some(endpoint.to_owned());
+        self.complaint = None;
+        let endpoint = endpoint.to_owned();
+        self.send(StoreEvent::Status(StoreStatus::Connected { endpoint }))
+            .await
+    }
+
+    async fn complain(&mut self, trouble: &Trouble) -> Result<(), Trouble> {
+        let reason = format!("etcd at {}: {trouble}", self.config.endpoints.join(","));
+        self.connected_to = None;
+        if self.complaint.as_ref() == Some(&reason) {
+            return Ok(());
+        }
+        warn!("{reason}; trying again, what was read before stays in force");
+        self.complaint = Some(reason.clone());
+        self.send(StoreEvent::Status(StoreStatus::Lost { reason })).await
+    }
+
+    async fn send(&self, event: StoreEvent) -> Result<(), Trouble> {
+        self.events.send(event).await.map_err(|_| Trouble::ReceiverGone)
+    }
+}
