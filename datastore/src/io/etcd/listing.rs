@@ -1,0 +1,77 @@
+//! Everything at one revision, in pages.
+
+use etcd_client::{Client, GetOptions};
+
+use super::connection::call;
+use super::object;
+use super::trouble::Trouble;
+use crate::backend::StoreEvent;
+
+/// Keys in one answer.
+const PAGE: i64 = 500;
+/// Octets of one answer that are taken: room for a page of ordinary objects, or a few of the largest that etcd
+/// stores. An answer that is larger is asked for in smaller pages.
+pub(super) const ANSWER_MAX: usize = 16 << 20;
+
+/// A consistent listing.
+pub(super) struct Listing {
+    /// Which cluster answered.
+    pub cluster_id: u64,
+    /// The revision of all of it.
+    pub revision: i64,
+    /// The objects, `Put` or `Unreadable`.
+    pub events: Vec<StoreEvent>,
+}
+
+/// Lists every prefix at one revision: the first answer's.
+pub(super) async fn list(client: &mut Client, prefixes: &[String], node: &str) -> Result<Listing, Trouble> {
+    let mut kv = client.kv_client().max_decoding_message_size(ANSWER_MAX);
+    let mut listing = Listing {
+        cluster_id: 0,
+        revision: 0,
+        events: Vec::new(),
+    };
+    let mut page = PAGE;
+    for prefix in prefixes {
+        let end = end_of(prefix);
+        let mut from = prefix.clone().into_bytes();
+        loop {
+            let options = GetOptions::new()
+                .with_range(end.clone())
+                .with_limit(page)
+                .with_revision(listing.revision);
+            let answer = match call(kv.get(from.clone(), Some(options))).await {
+                Err(Trouble::TooLarge) if page > 1 => {
+                    page = (page / 4).max(1);
+                    continue;
+                }
+                answer => answer?,
+            };
+            if let Some(header) = answer.header() {
+                listing.cluster_id = header.cluster_id();
+                if listing.revision == 0 {
+                    listing.revision = header.revision();
+                }
+            }
+            let objects = answer.kvs().iter().filter_map(|kv| object::put(kv, node));
+            listing.events.extend(objects);
+            match answer.kvs().last() {
+                Some(last) if answer.more() => {
+                    from = last.key().to_vec();
+                    from.push(0);
+                }
+                _ => break,
+            }
+        }
+    }
+    Ok(listing)
+}
+
+/// The first key after all that begin with a prefix that ends in `/`.
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}

@@ -1,0 +1,215 @@
+//! Users, rights and certificates.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
+use pipit_datastore::io::etcd::EtcdConfig;
+
+use crate::driver::{Driver, config};
+use crate::server::{Etcd, Options};
+use crate::stream::node;
+
+fn with_user(etcd: &Etcd, name: &str, password: &str) -> EtcdConfig {
+    EtcdConfig {
+        user: Some((name.into(), password.into())),
+        ..config(&[etcd.url()])
+    }
+}
+
+/// Users `root` and `calico` (may read `/calico/`) and `nobody`, all with the password `right`.
+async fn with_users() -> Etcd {
+    let etcd = Etcd::start().await;
+    let mut client: Client = etcd.client().await.0;
+    for user in ["root", "calico", "nobody"] {
+        client.user_add(user, "right", None).await.unwrap();
+    }
+    client.role_add("root").await.unwrap();
+    client.user_grant_role("root", "root").await.unwrap();
+    client.role_add("reader").await.unwrap();
+    let calico = Permission::new(PermissionType::Read, "/calico/").with_prefix();
+    client.role_grant_permission("reader", calico).await.unwrap();
+    client.user_grant_role("calico", "reader").await.unwrap();
+    client.auth_enable().await.unwrap();
+    etcd
+}
+
+#[tokio::test]
+async fn a_user_with_rights_reads_and_watches() {
+    let etcd = with_users().await;
+    let mut driver = Driver::with(with_user(&etcd, "calico", "right"));
+    driver.snapshot().await;
+    driver.connected().await;
+    let root = ConnectOptions::new().with_user("root", "right");
+    etcd.client_with(root).await.put(&node("a"), "{}").await;
+    driver.change().await;
+}
+
+#[tokio::test]
+async fn wrong_password_no_user_and_no_rights_are_told_apart() {
+    let etcd = with_users().await;
+    let reason = |config| async { Driver::with(config).lost().await };
+    let wrong = reason(with_user(&etcd, "calico", "hunter2")).await;
+    assert!(
+        wrong.contains("user or password are wrong") && !wrong.contains("hunter2"),
+        "{wrong}"
+    );
+    let missing = reason(config(&[etcd.url()])).await;
+    assert!(missing.contains("a user is required"), "{missing}");
+    let forbidden = reason(with_user(&etcd, "nobody", "right")).await;
+    assert!(forbidden.contains("may not read"), "{forbidden}");
+}
+
+#[tokio::test]
+async fn e13_rights_that_come_back_are_used_without_a_restart() {
+    let etcd = with_users().await;
+    let mut driver = Driver::with(with_user(&etcd, "nobody", "right"));
+    driver.lost().await;
+    let root = ConnectOptions::new().with_user("root", "right");
+    let mut client = etcd.client_with(root).await.0;
+    client.user_grant_role("nobody", "reader").await.unwrap();
+    driver.snapshot().await;
+    driver.connected().await;
+}
+
+#[tokio::test]
+async fn credentials_that_etcd_does_not_ask_for_do_no_harm() {
+    let etcd = Etcd::start().await;
+    let mut driver = Driver::with(with_user(&etcd, "calico", "right"));
+    driver.snapshot().await;
+    driver.connected().await;
+}
+
+/// A CA and certificates signed by it, made with openssl.
+struct Authority {
+    folder: tempfile::TempDir,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let authority = Authority {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let (key, cert) = (authority.path("ca.key"), authority.path("ca.pem"));
+        openssl(
+            &["req", "-x509", "-subj", "/CN=test CA", "-days", "2"],
+            &key,
+            &cert,
+        );
+        authority
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A certificate for 127.0.0.1, good for both sides: `NAME.pem` and `NAME.key`.
+    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
+        let (key, cert) = (
+            self.path(&format!("{name}.key")),
+            self.path(&format!("{name}.pem")),
+        );
+        let subject = format!("/CN={name}");
+        let (ca, ca_key) = (self.path("ca.pem"), self.path("ca.key"));
+        let arguments = [
+            "req",
+            "-x509",
+            "-subj",
+            &subject,
+            "-days",
+            "2",
+            "-CA",
+            text(&ca),
+            "-CAkey",
+            text(&ca_key),
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ];
+        openssl(&arguments, &key, &cert);
+        (cert, key)
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn openssl(arguments: &[&str], key: &Path, cert: &Path) {
+    let output = Command::new("openssl")
+        .args(arguments)
+        .args([
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ])
+        .args(["-keyout", text(key), "-out", text(cert)])
+        .output()
+        .expect("these tests need openssl: apt-get install openssl");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+async fn with_tls(authority: &Authority) -> Etcd {
+    let (cert, key) = authority.issue("server");
+    let ca = authority.path("ca.pem");
+    let arguments = [
+        "--cert-file",
+        text(&cert),
+        "--key-file",
+        text(&key),
+        "--client-cert-auth",
+        "--trusted-ca-file",
+        text(&ca),
+    ];
+    Etcd::with(Options {
+        scheme: "https",
+        arguments: arguments.map(str::to_owned).to_vec(),
+        is_closed: true,
+        ..Options::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn client_certificates_are_presented_and_read_again_when_they_change() {
+    let authority = Authority::new();
+    let etcd = with_tls(&authority).await;
+    let (cert, key) = (authority.path("client.pem"), authority.path("client.key"));
+    let config = EtcdConfig {
+        ca_cert: Some(authority.path("ca.pem")),
+        identity: Some((cert.clone(), key)),
+        ..config(&[etcd.url()])
+    };
+    let mut driver = Driver::with(config);
+    let reason = driver.lost().await;
+    assert!(
+        reason.contains(&format!("cannot read {}", cert.display())),
+        "{reason}"
+    );
+    authority.issue("client");
+    driver.snapshot().await;
+    driver.connected().await;
+}
+
+#[tokio::test]
+async fn a_missing_client_certificate_and_an_unknown_ca_are_reported() {
+    let authority = Authority::new();
+    let etcd = with_tls(&authority).await;
+    let mut config = EtcdConfig {
+        ca_cert: Some(authority.path("ca.pem")),
+        ..config(&[etcd.url()])
+    };
+    let reason = Driver::with(config.clone()).lost().await;
+    assert!(reason.contains("not reachable"), "{reason}");
+    let other = Authority::new();
+    config.ca_cert = Some(other.path("ca.pem"));
+    let reason = Driver::with(config).lost().await;
+    assert!(reason.contains("certificate"), "{reason}");
+}

@@ -1,0 +1,106 @@
+//! The driver under test, and what it delivered.
+
+use std::collections::BTreeMap;
+
+use pipit_datastore::backend::{StoreEvent, StoreStatus};
+use pipit_datastore::io::etcd::{self, EtcdConfig};
+use pipit_datastore::key::Key;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::server::PATIENCE;
+
+/// The driver's events, one by one.
+pub struct Driver {
+    events: mpsc::Receiver<StoreEvent>,
+    _cancel: DropGuard,
+}
+
+pub type Objects = BTreeMap<Key, Value>;
+
+pub fn config(endpoints: &[String]) -> EtcdConfig {
+    EtcdConfig {
+        endpoints: endpoints.to_vec(),
+        ..EtcdConfig::default()
+    }
+}
+
+impl Driver {
+    pub fn of(url: String) -> Driver {
+        Driver::with(config(&[url]))
+    }
+
+    /// Acts for `node-1`.
+    pub fn with(config: EtcdConfig) -> Driver {
+        let (sender, events) = mpsc::channel(16);
+        let cancel = CancellationToken::new();
+        tokio::spawn(etcd::run(config, "node-1".into(), sender, cancel.clone()));
+        Driver {
+            events,
+            _cancel: cancel.drop_guard(),
+        }
+    }
+
+    /// The next event.
+    #[track_caller]
+    pub async fn next(&mut self) -> StoreEvent {
+        let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
+        event
+            .expect("the driver delivers nothing")
+            .expect("the driver ended")
+    }
+
+    /// The next event that is not about the connection.
+    pub async fn next_change(&mut self) -> StoreEvent {
+        loop {
+            match self.next().await {
+                StoreEvent::Status(_) => {}
+                event => return event,
+            }
+        }
+    }
+
+    /// A whole snapshot, which must come next: its objects and revision.
+    pub async fn snapshot(&mut self) -> (Objects, i64) {
+        assert_eq!(self.next_change().await, StoreEvent::Begin);
+        let mut objects = Objects::new();
+        loop {
+            match self.next_change().await {
+                StoreEvent::Put { key, value, .. } => assert_eq!(objects.insert(key, value), None),
+                StoreEvent::SnapshotDone { revision } => return (objects, revision),
+                other => panic!("in a snapshot: {other:?}"),
+            }
+        }
+    }
+
+    /// One change and the mark behind it.
+    pub async fn change(&mut self) -> StoreEvent {
+        let change = self.next_change().await;
+        let mark = self.next_change().await;
+        assert!(
+            matches!(mark, StoreEvent::Settled { .. }),
+            "{change:?}, then {mark:?}"
+        );
+        change
+    }
+
+    /// Waits until the connection is reported lost: the reason. Nothing else may come before.
+    pub async fn lost(&mut self) -> String {
+        match self.next().await {
+            StoreEvent::Status(StoreStatus::Lost { reason }) => reason,
+            other => panic!("not the end of the connection: {other:?}"),
+        }
+    }
+
+    /// Waits until the connection is reported as made: the endpoint. Reports of trouble may come before.
+    pub async fn connected(&mut self) -> String {
+        loop {
+            match self.next().await {
+                StoreEvent::Status(StoreStatus::Connected { endpoint }) => return endpoint,
+                StoreEvent::Status(StoreStatus::Lost { .. }) => {}
+                other => panic!("not the connection: {other:?}"),
+            }
+        }
+    }
+}
