@@ -10,7 +10,7 @@ use crate::server::Etcd;
 
 const MINE: &str = "/calico/ipam/v2/host/node-1/";
 
-pub fn node(name: &str) -> String {
+pub(crate) fn node(name: &str) -> String {
     format!("{RESOURCES}nodes/{name}")
 }
 
