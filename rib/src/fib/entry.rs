@@ -23,6 +23,8 @@ pub(crate) enum Flag {
     Refused,
     /// Somebody keeps removing it: it is put back later.
     Delayed,
+    /// Something happened while a change was under way: to be looked at when that is answered.
+    Again,
 }
 
 /// What is wanted and what is there.
@@ -82,6 +84,7 @@ mod tests {
             Flag::Unseen,
             Flag::Refused,
             Flag::Delayed,
+            Flag::Again,
         ];
         for flag in flags {
             assert!(!entry.has(flag));

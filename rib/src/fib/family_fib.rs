@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::fib::FibPrefix;
 use crate::fib::entry::{Entry, Flag};
-use crate::fib::kernel::FibOpKind;
+use crate::fib::kernel::{FibOpKind, KernelRoute};
 use crate::fib::resolve::Topology;
 use crate::fib::shapes::{RouteId, Shapes, TargetId};
 use crate::fib::view::State;
@@ -44,6 +44,23 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) may_sweep: bool,
 }
 
+impl Surroundings<'_> {
+    /// Whether a foreign route has this prefix and this route's metric.
+    fn is_taken(&self, prefix: impl Into<IpNet>, route: RouteId) -> bool {
+        let metric = self.shapes.metric(route);
+        self.topology.conflict(prefix.into(), metric).is_some()
+    }
+}
+
+/// Why a route is not written although its way is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Refusal {
+    /// A foreign route has its prefix and metric; the kernel was not asked.
+    Taken,
+    /// The kernel said so, with this errno.
+    Kernel(i32),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct FamilyFib<P> {
@@ -58,8 +75,8 @@ struct Exceptions<P> {
     /// Second and further kernel routes of ours for one prefix, with other metrics: left over, to be deleted when
     /// the wanted one is in place.
     extra: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
-    /// What the kernel refused, and why (errno).
-    refused: HashMap<P, i32, foldhash::fast::RandomState>,
+    /// What cannot be written.
+    refused: HashMap<P, Refusal, foldhash::fast::RandomState>,
 }
 
 impl<P> Default for FamilyFib<P> {
@@ -162,6 +179,27 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
+    /// A dump is complete: tries again where it shows nothing in the way any more. `is_puzzled`: another dump did not
+    /// explain the kernel's refusals, so they wait for their time. Whether such are tried now.
+    pub(crate) fn retry_free(&mut self, is_puzzled: bool, around: &Surroundings<'_>) -> bool {
+        let mut is_blind = false;
+        for (&prefix, &refusal) in &self.exceptions.refused {
+            let is_candidate = match refusal {
+                Refusal::Taken => true,
+                Refusal::Kernel(errno) => errno == EEXIST && !is_puzzled,
+            };
+            if let Some(entry) = self.entries.get_mut(&prefix)
+                && is_candidate
+                && let Some(route) = desired(entry, around.shapes)
+                && !around.is_taken(prefix, route)
+            {
+                is_blind |= refusal != Refusal::Taken;
+                mark(&mut self.dirty, prefix, entry);
+            }
+        }
+        is_blind
+    }
+
     /// The kernel dropped a device's routes without a word; `routes` (sorted) name them all. Says whether it cannot
     /// be told what is there now.
     pub(crate) fn drop_device(&mut self, device: u32, routes: &[RouteId], shapes: &Shapes) -> bool {
@@ -218,15 +256,13 @@ impl<P: FibPrefix> FamilyFib<P> {
         if entry.has(Flag::InFlight) {
             return Outcome::Ambiguous;
         }
+        self.exceptions.forget_extra(prefix, shapes.metric(route), shapes);
         let was_seen = !entry.has(Flag::Unseen);
         entry.put(Flag::Unseen, false);
         match entry.actual() {
             Some(actual) if actual == route => return Outcome::Expected,
             Some(actual) if was_seen && shapes.metric(actual) != shapes.metric(route) => {
-                let extra = self.exceptions.extra.entry(prefix).or_default();
-                if !extra.contains(&route) {
-                    extra.push(route);
-                }
+                self.exceptions.extra.entry(prefix).or_default().push(route);
                 mark(&mut self.dirty, prefix, entry);
                 return Outcome::Expected;
             }
@@ -242,25 +278,27 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
-    /// A route of ours with this metric is gone, and not by our doing.
-    pub(crate) fn lost(&mut self, prefix: P, metric: u32, shapes: &Shapes) -> Outcome {
-        if let Some(extra) = self.exceptions.extra.get_mut(&prefix) {
-            extra.retain(|id| shapes.metric(*id) != metric);
-            if extra.is_empty() {
-                self.exceptions.extra.remove(&prefix);
-            }
-        }
+    /// A route of ours with this metric is gone, and not by our doing. `route`: which one, if the kernel said so.
+    pub(crate) fn lost(
+        &mut self,
+        prefix: P,
+        metric: u32,
+        route: Option<&KernelRoute>,
+        shapes: &Shapes,
+    ) -> Outcome {
+        self.exceptions.forget_extra(prefix, metric, shapes);
         let Some(entry) = self.entries.get_mut(&prefix) else {
             return Outcome::Expected;
         };
         if entry.has(Flag::InFlight) {
             return Outcome::Ambiguous;
         }
-        if entry
-            .actual()
-            .is_none_or(|actual| shapes.metric(actual) != metric)
-        {
+        let Some(actual) = entry.actual().filter(|&actual| shapes.metric(actual) == metric) else {
             return Outcome::Expected;
+        };
+        if route.is_some_and(|route| route != shapes.route(actual)) {
+            // Old news, of a route that we replaced since, or one next hop of several.
+            return Outcome::Ambiguous;
         }
         entry.set_actual(None);
         entry.put(Flag::Unseen, false);
@@ -281,10 +319,11 @@ impl<P: FibPrefix> FamilyFib<P> {
                 continue;
             };
             entry.put(Flag::Dirty, false);
-            let waits = entry.has(Flag::InFlight)
-                || entry.has(Flag::Delayed)
-                || (entry.has(Flag::Adopted) && !around.may_sweep);
-            if waits {
+            if entry.has(Flag::InFlight) {
+                entry.put(Flag::Again, true);
+                continue;
+            }
+            if entry.has(Flag::Delayed) || (entry.has(Flag::Adopted) && !around.may_sweep) {
                 continue;
             }
             if entry.has(Flag::Refused) {
@@ -325,20 +364,35 @@ impl<P: FibPrefix> FamilyFib<P> {
         let metric = shapes.metric(planned.route);
         let current = entry.actual().filter(|&actual| shapes.metric(actual) == metric);
         let mut outcome = Outcome::Expected;
+        let mut is_refused = false;
         match (planned.kind, errno) {
             (FibOpKind::Create | FibOpKind::Replace, None) => {
                 if let (Some(actual), None) = (entry.actual(), current) {
                     exceptions.extra.entry(prefix).or_default().push(actual);
                 }
+                exceptions.forget_extra(prefix, metric, shapes);
                 entry.set_actual(Some(planned.route));
             }
-            (FibOpKind::Delete, None | Some(ESRCH)) => match current {
-                Some(_) => entry.set_actual(None),
-                None => exceptions.forget_extra(prefix, planned.route),
-            },
+            (FibOpKind::Delete, None | Some(ESRCH)) => {
+                match current {
+                    Some(_) => entry.set_actual(None),
+                    None => exceptions.forget_extra(prefix, metric, shapes),
+                }
+                if errno.is_some() {
+                    // Somebody was faster. That news is on its way, and would be taken for one of a newer route.
+                    outcome = Outcome::Ambiguous;
+                }
+            }
             (FibOpKind::Create | FibOpKind::Replace | FibOpKind::Delete, Some(errno)) => {
-                exceptions.refuse(prefix, entry, errno);
-                if errno == EEXIST && around.topology.conflict(prefix.into(), metric).is_none() {
+                // What has been decided since is not refused.
+                is_refused = match planned.kind {
+                    FibOpKind::Create | FibOpKind::Replace => desired(entry, shapes) == Some(planned.route),
+                    FibOpKind::Delete => true,
+                };
+                if is_refused {
+                    exceptions.refuse(prefix, entry, Refusal::Kernel(errno));
+                }
+                if errno == EEXIST && !around.is_taken(prefix, planned.route) {
                     outcome = Outcome::Ambiguous;
                 }
             }
@@ -346,7 +400,9 @@ impl<P: FibPrefix> FamilyFib<P> {
         let is_done = entry.actual() == desired(entry, shapes)
             && entry.actual().is_some()
             && !exceptions.extra.contains_key(&prefix);
-        if !is_done && !entry.has(Flag::Refused) {
+        let is_due = entry.has(Flag::Again) || !is_refused;
+        entry.put(Flag::Again, false);
+        if !is_done && is_due {
             // Something newer may have been wanted meanwhile, or leftovers must go.
             mark(dirty, prefix, entry);
         }
@@ -361,11 +417,12 @@ impl<P: FibPrefix> FamilyFib<P> {
         limit: usize,
         mut each: impl FnMut(IpNet, &State<'a>),
     ) {
+        let is_shown = |entry: &Entry| entry.wanted().is_some() || entry.actual().is_some();
         let mut page: Vec<P> = self
             .entries
-            .keys()
-            .filter(|&prefix| after.is_none_or(|after| *prefix > after))
-            .copied()
+            .iter()
+            .filter(|&(prefix, entry)| is_shown(entry) && after.is_none_or(|after| *prefix > after))
+            .map(|(&prefix, _)| prefix)
             .collect();
         if page.len() > limit {
             page.select_nth_unstable(limit);
@@ -392,8 +449,8 @@ impl<P: FibPrefix> FamilyFib<P> {
                 (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
                     None => State::Pending(route(resolved)),
-                    Some(&EEXIST) => State::Conflict(route(resolved)),
-                    Some(&errno) => State::Refused(route(resolved), errno),
+                    Some(Refusal::Taken | Refusal::Kernel(EEXIST)) => State::Conflict(route(resolved)),
+                    Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
                 },
             },
         })
@@ -410,11 +467,18 @@ impl<P: FibPrefix> Exceptions<P> {
         planned: &mut Vec<Planned<P>>,
     ) {
         let shapes = around.shapes;
-        let wanted = desired(entry, shapes);
-        if let Some(wanted) = wanted {
-            self.prefer(prefix, entry, shapes.metric(wanted), shapes);
+        let mut wanted = desired(entry, shapes);
+        if let Some(route) = wanted {
+            self.prefer(prefix, entry, shapes.metric(route), shapes);
+            // A replacement would hit whichever route of this metric comes first. What we have under another metric
+            // is out of date, and goes.
+            let is_in_place = entry.actual() == wanted;
+            if !is_in_place && around.is_taken(prefix, route) {
+                self.refuse(prefix, entry, Refusal::Taken);
+                wanted = None;
+            }
         }
-        let kind = match (wanted, entry.actual()) {
+        let change = match (wanted, entry.actual()) {
             (Some(wanted), Some(actual)) if wanted == actual => None,
             (Some(wanted), Some(actual)) if shapes.metric(wanted) == shapes.metric(actual) => {
                 Some((FibOpKind::Replace, wanted))
@@ -424,26 +488,15 @@ impl<P: FibPrefix> Exceptions<P> {
             (None, Some(actual)) => Some((FibOpKind::Delete, actual)),
             (None, None) => None,
         };
-        match kind {
-            // A replacement would hit whichever route of this metric comes first.
-            Some((FibOpKind::Create | FibOpKind::Replace, route))
-                if around
-                    .topology
-                    .conflict(prefix.into(), shapes.metric(route))
-                    .is_some() =>
-            {
-                self.refuse(prefix, entry, EEXIST);
-            }
-            Some((kind, route)) => planned.push(Planned { prefix, kind, route }),
-            None if around.may_sweep || wanted.is_some() => {
-                let extra = self.extra.get(&prefix).into_iter().flatten();
-                planned.extend(extra.map(|&route| Planned {
-                    prefix,
-                    kind: FibOpKind::Delete,
-                    route,
-                }));
-            }
-            None => {}
+        if let Some((kind, route)) = change {
+            planned.push(Planned { prefix, kind, route });
+        } else if around.may_sweep || wanted.is_some() {
+            let extra = self.extra.get(&prefix).into_iter().flatten();
+            planned.extend(extra.map(|&route| Planned {
+                prefix,
+                kind: FibOpKind::Delete,
+                route,
+            }));
         }
     }
 
@@ -460,14 +513,15 @@ impl<P: FibPrefix> Exceptions<P> {
         }
     }
 
-    fn refuse(&mut self, prefix: P, entry: &mut Entry, errno: i32) {
+    fn refuse(&mut self, prefix: P, entry: &mut Entry, refusal: Refusal) {
         entry.put(Flag::Refused, true);
-        self.refused.insert(prefix, errno);
+        self.refused.insert(prefix, refusal);
     }
 
-    fn forget_extra(&mut self, prefix: P, route: RouteId) {
+    /// What had this metric is not left over any more.
+    fn forget_extra(&mut self, prefix: P, metric: u32, shapes: &Shapes) {
         if let Some(extra) = self.extra.get_mut(&prefix) {
-            extra.retain(|id| *id != route);
+            extra.retain(|id| shapes.metric(*id) != metric);
             if extra.is_empty() {
                 self.extra.remove(&prefix);
             }

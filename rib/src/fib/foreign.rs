@@ -96,17 +96,25 @@ impl<P: Prefix> ForeignTable<P> {
             return false;
         }
         if is_replacement {
-            let slab = &mut self.slab;
-            routes.retain(|old| {
-                let stays = slab.route(old.shape).metric != metric;
-                if !stays {
-                    slab.release(old.shape);
-                }
-                stays
-            });
+            displace(&mut self.slab, routes, metric);
         }
         routes.push(new);
         true
+    }
+
+    /// Forgets the routes with this metric: another one, which is not foreign, took their place.
+    pub(crate) fn displace(&mut self, prefix: P, metric: u32) -> bool {
+        let Some(routes) = self.prefixes.get_mut(&prefix) else {
+            return false;
+        };
+        let before = routes.len();
+        displace(&mut self.slab, routes, metric);
+        let is_changed = routes.len() < before;
+        if routes.is_empty() {
+            self.prefixes.remove(&prefix);
+            self.lengths[usize::from(prefix.bits())] -= 1;
+        }
+        is_changed
     }
 
     /// Forgets a route; says whether it was known. The kernel's word on a removal may name fewer next hops than the
@@ -212,4 +220,14 @@ impl<P: Prefix> ForeignTable<P> {
     pub(crate) fn len(&self) -> usize {
         self.prefixes.len()
     }
+}
+
+fn displace(slab: &mut Slab, routes: &mut SmallVec<[Foreign; 2]>, metric: u32) {
+    routes.retain(|old| {
+        let stays = slab.route(old.shape).metric != metric;
+        if !stays {
+            slab.release(old.shape);
+        }
+        stays
+    });
 }

@@ -84,8 +84,8 @@ pub struct FibCounts {
 /// Where we are with the kernel's table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Dump {
-    /// Asked for. The first one is asked for by the caller.
-    Awaited,
+    /// Asked for; whether another one is needed after it. The first one is asked for by the caller.
+    Awaited { again: bool },
     /// Under way; whether another one is needed after it.
     Running { again: bool },
     /// Complete, and events since have kept it true.
@@ -124,6 +124,9 @@ pub struct Fib {
     is_loaded: bool,
     may_sweep: bool,
     in_flight: VecDeque<Vec<InFlight>>,
+    /// What the kernel finds in the way was tried again although a dump showed nothing. If it is still there, the
+    /// next dump will not show it either.
+    is_puzzled: bool,
     stir: Stir,
     damage: Damage,
     fights: Fights,
@@ -150,10 +153,11 @@ impl Fib {
             ipv6: FamilyFib::default(),
             tracked: BTreeMap::new(),
             events: VecDeque::new(),
-            dump: Dump::Awaited,
+            dump: Dump::Awaited { again: false },
             is_loaded: false,
             may_sweep: false,
             in_flight: VecDeque::new(),
+            is_puzzled: false,
             stir: Stir::default(),
             damage: Damage::default(),
             fights: Fights::default(),
@@ -306,6 +310,8 @@ impl Fib {
         if is_ambiguous {
             debug!("the kernel has routes that we do not know of");
             self.wants_dump();
+        } else {
+            self.is_puzzled = false;
         }
     }
 
@@ -364,7 +370,7 @@ impl Fib {
         match event {
             KernelEvent::DumpBegin => self.begin_dump(),
             KernelEvent::DumpEnd => self.end_dump(),
-            KernelEvent::Overrun => self.wants_dump(),
+            KernelEvent::Overrun => self.handle_overrun(),
             KernelEvent::AddressGone => self.wants_dump(),
             KernelEvent::Route {
                 prefix,
@@ -384,7 +390,7 @@ impl Fib {
                 route,
             } => {
                 if protocol == self.protocol {
-                    self.own_route_gone(prefix, route.metric);
+                    self.own_route_gone(prefix, route.metric, Some(&route));
                 } else if self.topology.remove_route(prefix, protocol, &route) {
                     self.touch(prefix);
                     self.stir_net(prefix);
@@ -405,24 +411,28 @@ impl Fib {
                 if old.as_ref() != Some(&link) {
                     self.stir_link(index);
                 }
-                if old.is_some_and(|old| old.is_up) && !is_up {
+                // Unknown before: a dump is under way, and routes may have been told of before their link.
+                if old.is_none_or(|old| old.is_up) && !is_up {
                     self.drop_device(index);
                 }
             }
             KernelEvent::LinkGone { index } => {
-                if self.topology.remove_link(index) {
-                    self.stir_link(index);
-                    self.drop_device(index);
-                }
+                self.topology.remove_link(index);
+                self.stir_link(index);
+                self.drop_device(index);
             }
         }
     }
 
     fn begin_dump(&mut self) {
-        if self.is_loaded && self.dump == Dump::Awaited {
-            self.counts.dumps += 1;
-        }
-        self.dump = Dump::Running { again: false };
+        let again = match self.dump {
+            Dump::Awaited { again } => {
+                self.counts.dumps += u64::from(self.is_loaded);
+                again
+            }
+            Dump::Running { .. } | Dump::Done => false,
+        };
+        self.dump = Dump::Running { again };
         self.topology.begin_dump();
         self.ipv4.begin_dump();
         self.ipv6.begin_dump();
@@ -445,6 +455,13 @@ impl Fib {
             let adopted = self.ipv4.actual_count() + self.ipv6.actual_count();
             self.events.push_back(FibEvent::Loaded { adopted });
         }
+        let around = Surroundings {
+            shapes: &self.shapes,
+            topology: &self.topology,
+            may_sweep: self.may_sweep,
+        };
+        self.is_puzzled |=
+            self.ipv4.retry_free(self.is_puzzled, &around) | self.ipv6.retry_free(self.is_puzzled, &around);
         if again {
             self.wants_dump();
         }
@@ -452,18 +469,28 @@ impl Fib {
 
     fn wants_dump(&mut self) {
         match &mut self.dump {
-            Dump::Awaited => {}
+            // It will begin later than what made it necessary.
+            Dump::Awaited { .. } => {}
             Dump::Running { again } => *again = true,
             Dump::Done => {
-                self.dump = Dump::Awaited;
+                self.dump = Dump::Awaited { again: false };
                 self.events.push_back(FibEvent::WantsDump);
             }
         }
     }
 
+    /// The loss is reported before what is still queued, so a dump that is asked for may have begun before it.
+    fn handle_overrun(&mut self) {
+        match &mut self.dump {
+            Dump::Awaited { again } => *again = true,
+            Dump::Running { .. } | Dump::Done => self.wants_dump(),
+        }
+    }
+
     fn own_route(&mut self, prefix: IpNet, route: &KernelRoute, is_replacement: bool) {
-        if is_replacement {
-            self.topology_displaced(prefix, route.metric);
+        if is_replacement && self.topology.displace(prefix, route.metric) {
+            self.touch(prefix);
+            self.stir_net(prefix);
         }
         let id = self.shapes.route_id(route);
         let around = Surroundings {
@@ -481,25 +508,10 @@ impl Fib {
         }
     }
 
-    /// Somebody wrote a route with our protocol number in the place of a foreign one.
-    fn topology_displaced(&mut self, prefix: IpNet, metric: u32) {
-        while let Some(protocol) = self.topology.conflict(prefix, metric) {
-            let route = KernelRoute {
-                action: KernelAction::Blackhole,
-                metric,
-            };
-            // Identity by protocol and metric is all that is left of it.
-            if !self.topology.remove_route(prefix, protocol, &route) {
-                return;
-            }
-            self.stir_net(prefix);
-        }
-    }
-
-    fn own_route_gone(&mut self, prefix: IpNet, metric: u32) {
+    fn own_route_gone(&mut self, prefix: IpNet, metric: u32, route: Option<&KernelRoute>) {
         let outcome = match prefix {
-            IpNet::V4(prefix) => self.ipv4.lost(prefix, metric, &self.shapes),
-            IpNet::V6(prefix) => self.ipv6.lost(prefix, metric, &self.shapes),
+            IpNet::V4(prefix) => self.ipv4.lost(prefix, metric, route, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.lost(prefix, metric, route, &self.shapes),
         };
         self.judge(prefix, outcome);
     }
@@ -528,7 +540,7 @@ impl Fib {
         let metric = route.metric;
         let is_new = self.topology.add_route(prefix, protocol, route, is_replacement);
         if is_replacement {
-            self.own_route_gone(prefix, metric);
+            self.own_route_gone(prefix, metric, None);
         }
         if is_new {
             self.touch(prefix);

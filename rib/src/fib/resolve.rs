@@ -116,14 +116,22 @@ impl Topology {
         }
     }
 
+    /// A route of ours took the place of foreign ones; says whether any was known.
+    pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> bool {
+        let picture = self.drawn();
+        match prefix {
+            IpNet::V4(prefix) => picture.ipv4.displace(prefix, metric),
+            IpNet::V6(prefix) => picture.ipv6.displace(prefix, metric),
+        }
+    }
+
     /// Says what was known before.
     pub(crate) fn set_link(&mut self, index: u32, link: Link) -> Option<Link> {
         self.drawn().links.insert(index, link)
     }
 
-    /// Says whether it was known.
-    pub(crate) fn remove_link(&mut self, index: u32) -> bool {
-        self.drawn().links.remove(&index).is_some()
+    pub(crate) fn remove_link(&mut self, index: u32) {
+        self.drawn().links.remove(&index);
     }
 
     /// Forgets the routes that the kernel dropped with a device; their prefixes.
