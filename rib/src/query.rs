@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::best_path::Step;
 use crate::family_rib::FamilyRib;
-use crate::fib::FibPrefix;
+use crate::fib::{FibPrefix, FibView};
 use crate::rib::Rib;
 use crate::source::SourceId;
 use crate::table::{Path, PathFlags};
@@ -146,6 +146,17 @@ impl Rib {
         for net in page {
             self.views_of(net, &mut views);
         }
+        (views, next)
+    }
+
+    /// A page of the kernel's routes: at most `limit` after `after`, in the order of prefixes, IPv4 first; and where
+    /// the next page starts.
+    pub fn fib_page(&self, after: Option<IpNet>, limit: usize) -> (Vec<FibView>, Option<IpNet>) {
+        let views = self.shared.fib.query_page(after, limit);
+        let next = views
+            .last()
+            .filter(|_| views.len() >= limit)
+            .map(|view| view.prefix);
         (views, next)
     }
 

@@ -515,6 +515,7 @@ impl Rib {
 
     /// Lets deadlines act.
     pub fn handle_timeout(&mut self, now: std::time::Instant) {
+        self.shared.fib.handle_timeout(now);
         for id in self.recovery.expired(now) {
             let Some(peer) = self.peers.get_mut(id) else {
                 continue;
@@ -534,7 +535,10 @@ impl Rib {
 
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<std::time::Instant> {
-        self.recovery.next_deadline()
+        [self.recovery.next_deadline(), self.shared.fib.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Sends what is due to peers that can take it. The task calls this when it has no further input at hand, so

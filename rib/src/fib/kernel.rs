@@ -38,10 +38,30 @@ pub struct KernelRoute {
     pub metric: u32,
 }
 
+impl KernelRoute {
+    /// Whether packets may leave through this device.
+    pub(crate) fn uses(&self, device: u32) -> bool {
+        match &self.action {
+            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.device == device),
+            KernelAction::Blackhole | KernelAction::Other(_) => false,
+        }
+    }
+
+    /// Whether packets leave through this device and no other: then the kernel drops the route with it.
+    pub(crate) fn uses_only(&self, device: u32) -> bool {
+        match &self.action {
+            KernelAction::Unicast(hops) => hops.iter().all(|hop| hop.device == device),
+            KernelAction::Blackhole | KernelAction::Other(_) => false,
+        }
+    }
+}
+
 /// What the kernel says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KernelEvent {
-    /// A dump starts: what it does not show is not there.
+    /// A dump starts: what it does not show is not there. What happens in the kernel meanwhile is reported in its
+    /// place between the parts, so later events are always newer. A second one without [`Self::DumpEnd`] between
+    /// them starts over.
     DumpBegin,
     /// The dump is complete.
     DumpEnd,
@@ -53,6 +73,9 @@ pub enum KernelEvent {
         protocol: u8,
         /// The rest.
         route: KernelRoute,
+        /// It took the place of what had this prefix and metric (NLM_F_REPLACE), whosever that was: the kernel
+        /// says nothing else of the route that had to go.
+        is_replacement: bool,
     },
     /// It is there no longer.
     RouteGone {
@@ -69,16 +92,18 @@ pub enum KernelEvent {
         index: u32,
         /// Name.
         name: String,
-        /// Administratively up.
+        /// Administratively up (IFF_UP). When it goes down the kernel drops the routes through it.
         is_up: bool,
+        /// The other end is there (IFF_LOWER_UP). Without, the kernel keeps routes, and packets are lost.
+        has_carrier: bool,
     },
     /// An interface that is gone.
     LinkGone {
         /// Index.
         index: u32,
     },
-    /// An address came or went: connected networks may have changed.
-    AddressChanged,
+    /// An address is gone: the kernel drops, without a word, routes that used it as their source.
+    AddressGone,
     /// Events were lost.
     Overrun,
 }

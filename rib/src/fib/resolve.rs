@@ -5,20 +5,22 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
+use smallvec::SmallVec;
 
-use crate::fib::kernel::{KernelAction, KernelHop, KernelRoute};
+use crate::fib::foreign::ForeignTable;
+use crate::fib::kernel::{KernelHop, KernelRoute};
 use crate::fib::target::{Hop, Tunnel};
-use crate::policy::NetSet;
 
 /// The device of Calico's IPIP mode.
-const IPIP_DEVICE: &str = "tunl0";
+pub(crate) const IPIP_DEVICE: &str = "tunl0";
 
 /// An interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Link {
-    name: String,
-    is_up: bool,
+pub(crate) struct Link {
+    pub(crate) name: String,
+    pub(crate) is_up: bool,
+    pub(crate) has_carrier: bool,
 }
 
 /// Whether and how an address is reached.
@@ -43,6 +45,8 @@ pub(crate) enum Parked {
     NoRoute(IpAddr),
     /// This device does not exist or is down.
     NoDevice(&'static str),
+    /// The target names no next hop at all.
+    NoNextHop,
 }
 
 impl std::fmt::Display for Parked {
@@ -50,64 +54,105 @@ impl std::fmt::Display for Parked {
         match self {
             Parked::NoRoute(next_hop) => write!(f, "no route to next hop {next_hop}"),
             Parked::NoDevice(name) => write!(f, "device {name} does not exist or is down"),
+            Parked::NoNextHop => write!(f, "no next hop"),
         }
     }
+}
+
+/// Links and foreign routes at one time.
+#[derive(Debug, Default)]
+struct Picture {
+    links: HashMap<u32, Link>,
+    ipv4: ForeignTable<ipnet::Ipv4Net>,
+    ipv6: ForeignTable<ipnet::Ipv6Net>,
 }
 
 /// What is known of the kernel beside our own routes.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
-    links: HashMap<u32, Link>,
-    /// Foreign routes by prefix, several where metrics differ.
-    foreign: HashMap<IpNet, Vec<(u8, KernelRoute)>, foldhash::fast::RandomState>,
-    prefixes: NetSet,
+    current: Picture,
+    /// What the dump under way has shown so far. Until it is complete the old picture answers.
+    incoming: Option<Picture>,
 }
 
 impl Topology {
-    /// Forgets all routes, before a dump.
-    pub(crate) fn clear_routes(&mut self) {
-        self.foreign.clear();
-        self.prefixes = NetSet::default();
+    /// A dump starts: a new picture is drawn.
+    pub(crate) fn begin_dump(&mut self) {
+        self.incoming = Some(Picture::default());
     }
 
-    pub(crate) fn add_route(&mut self, prefix: IpNet, protocol: u8, route: KernelRoute) {
-        let routes = self.foreign.entry(prefix).or_default();
-        routes.retain(|(_, known)| known.metric != route.metric);
-        routes.push((protocol, route));
-        self.prefixes.insert(prefix);
-    }
-
-    pub(crate) fn remove_route(&mut self, prefix: IpNet, route: &KernelRoute) {
-        if let Some(routes) = self.foreign.get_mut(&prefix) {
-            routes.retain(|(_, known)| known.metric != route.metric);
-            if routes.is_empty() {
-                self.foreign.remove(&prefix);
-                self.prefixes.remove(prefix);
-            }
+    /// The new picture is complete.
+    pub(crate) fn end_dump(&mut self) {
+        if let Some(incoming) = self.incoming.take() {
+            self.current = incoming;
         }
     }
 
-    /// Says whether anything changed.
-    pub(crate) fn set_link(&mut self, index: u32, name: String, is_up: bool) -> bool {
-        let link = Link { name, is_up };
-        self.links.insert(index, link.clone()) != Some(link)
+    fn drawn(&mut self) -> &mut Picture {
+        self.incoming.as_mut().unwrap_or(&mut self.current)
+    }
+
+    /// Says whether that is new.
+    pub(crate) fn add_route(
+        &mut self,
+        prefix: IpNet,
+        protocol: u8,
+        route: KernelRoute,
+        is_replacement: bool,
+    ) -> bool {
+        let picture = self.drawn();
+        match prefix {
+            IpNet::V4(prefix) => picture.ipv4.insert(prefix, protocol, route, is_replacement),
+            IpNet::V6(prefix) => picture.ipv6.insert(prefix, protocol, route, is_replacement),
+        }
+    }
+
+    /// Says whether it was known.
+    pub(crate) fn remove_route(&mut self, prefix: IpNet, protocol: u8, route: &KernelRoute) -> bool {
+        let picture = self.drawn();
+        match prefix {
+            IpNet::V4(prefix) => picture.ipv4.remove(prefix, protocol, route),
+            IpNet::V6(prefix) => picture.ipv6.remove(prefix, protocol, route),
+        }
+    }
+
+    /// A route of ours took the place of foreign ones; says whether any was known.
+    pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> bool {
+        let picture = self.drawn();
+        match prefix {
+            IpNet::V4(prefix) => picture.ipv4.displace(prefix, metric),
+            IpNet::V6(prefix) => picture.ipv6.displace(prefix, metric),
+        }
+    }
+
+    /// Says what was known before.
+    pub(crate) fn set_link(&mut self, index: u32, link: Link) -> Option<Link> {
+        self.drawn().links.insert(index, link)
     }
 
     pub(crate) fn remove_link(&mut self, index: u32) {
-        self.links.remove(&index);
+        self.drawn().links.remove(&index);
+    }
+
+    /// Forgets the routes that the kernel dropped with a device; their prefixes.
+    pub(crate) fn drop_device(&mut self, index: u32) -> Vec<IpNet> {
+        let picture = self.drawn();
+        let mut dropped: Vec<IpNet> = Vec::new();
+        dropped.extend(picture.ipv4.drop_device(index).into_iter().map(IpNet::V4));
+        dropped.extend(picture.ipv6.drop_device(index).into_iter().map(IpNet::V6));
+        dropped
     }
 
     pub(crate) fn link_name(&self, index: u32) -> Option<&str> {
-        self.links.get(&index).map(|link| link.name.as_str())
+        self.current.links.get(&index).map(|link| link.name.as_str())
     }
 
     /// Who else has a route with this prefix and metric.
     pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<u8> {
-        let routes = self.foreign.get(&prefix)?;
-        routes
-            .iter()
-            .find(|(_, route)| route.metric == metric)
-            .map(|&(protocol, _)| protocol)
+        match prefix {
+            IpNet::V4(prefix) => self.current.ipv4.holder(prefix, metric),
+            IpNet::V6(prefix) => self.current.ipv6.holder(prefix, metric),
+        }
     }
 
     pub(crate) fn reachability(&self, address: IpAddr) -> Reachability {
@@ -120,69 +165,85 @@ impl Topology {
         }
     }
 
-    /// The kernel's form of one hop.
-    pub(crate) fn resolve(&self, hop: &Hop) -> Result<KernelHop, Parked> {
+    /// The kernel's form of several hops. Those without a way out are left out, and so are those behind a device
+    /// without carrier while others have one: the kernel itself would go on using them.
+    pub(crate) fn resolve_all(&self, hops: &[Hop]) -> Result<SmallVec<[KernelHop; 1]>, Parked> {
+        let mut ways: SmallVec<[KernelHop; 1]> = SmallVec::new();
+        let mut parked = Parked::NoNextHop;
+        for hop in hops {
+            match self.resolve(hop) {
+                Ok(way) => ways.push(way),
+                Err(reason) => parked = reason,
+            }
+        }
+        if ways.is_empty() {
+            return Err(parked);
+        }
+        if ways.iter().any(|way| self.has_carrier(way.device)) {
+            ways.retain(|way| self.has_carrier(way.device));
+        }
+        Ok(ways)
+    }
+
+    fn resolve(&self, hop: &Hop) -> Result<KernelHop, Parked> {
         let is_tunnelled = match (hop.tunnel, hop.next_hop) {
             (Tunnel::None, _) => false,
             (Tunnel::IpipAlways, _) => true,
             (Tunnel::IpipCrossSubnet(own), IpAddr::V4(next_hop)) => !own.contains(&next_hop),
             (Tunnel::IpipCrossSubnet(_), IpAddr::V6(_)) => true,
         };
+        // The kernel takes a weight of 1 to 256.
+        let weight = hop.weight.max(1);
         if is_tunnelled {
             let device = self.device(IPIP_DEVICE).ok_or(Parked::NoDevice(IPIP_DEVICE))?;
             return Ok(KernelHop {
                 gateway: Some(hop.next_hop),
                 device,
                 is_onlink: true,
-                weight: hop.weight,
+                weight,
             });
         }
-        let address = hop.link_local.map_or(hop.next_hop, IpAddr::V6);
         // A link-local address says nothing about its link: the global one does.
         let (_, via) = self.lookup(hop.next_hop).ok_or(Parked::NoRoute(hop.next_hop))?;
-        let gateway = via.gateway.unwrap_or(address);
+        let address = hop.link_local.map_or(hop.next_hop, IpAddr::V6);
         Ok(KernelHop {
-            gateway: Some(gateway),
+            gateway: Some(via.gateway.unwrap_or(address)),
             device: via.device,
             is_onlink: via.is_onlink,
-            weight: hop.weight,
+            weight,
         })
     }
 
     fn device(&self, name: &str) -> Option<u32> {
-        self.links
+        self.current
+            .links
             .iter()
             .find(|(_, link)| link.name == name && link.is_up)
             .map(|(&index, _)| index)
     }
 
-    /// The longest match with the lowest metric whose device is up.
+    fn has_carrier(&self, device: u32) -> bool {
+        self.current
+            .links
+            .get(&device)
+            .is_some_and(|link| link.has_carrier)
+    }
+
     fn lookup(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
-        let mut net = self.prefixes.covering(host(address))?;
-        loop {
-            let mut routes: Vec<&KernelRoute> =
-                self.foreign.get(&net)?.iter().map(|(_, route)| route).collect();
-            routes.sort_by_key(|route| route.metric);
-            let usable = routes.into_iter().find_map(|route| match &route.action {
-                KernelAction::Unicast(hops) => {
-                    let up = hops
-                        .iter()
-                        .find(|hop| self.links.get(&hop.device).is_some_and(|link| link.is_up));
-                    up.map(|hop| (route.metric, *hop))
-                }
-                KernelAction::Blackhole | KernelAction::Other(_) => None,
-            });
-            if usable.is_some() {
-                return usable;
+        let links = &self.current.links;
+        let is_usable = |hop: &KernelHop| links.get(&hop.device).is_some_and(|link| link.is_up);
+        match address {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                let octets = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                self.current.ipv4.lookup(octets, is_usable)
             }
-            net = self.prefixes.covering(net.supernet()?)?;
+            IpAddr::V6(address) => self.current.ipv6.lookup(address.octets(), is_usable),
         }
     }
-}
 
-fn host(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(address) => Ipv4Net::from(address).into(),
-        IpAddr::V6(address) => Ipv6Net::from(address).into(),
+    #[cfg(test)]
+    pub(crate) fn foreign_count(&self) -> usize {
+        self.current.ipv4.len() + self.current.ipv6.len()
     }
 }

@@ -207,7 +207,7 @@ impl RibTask {
             Query::Routes(filter, after, limit, reply) => {
                 drop(reply.send(self.rib.routes(&filter, after, limit)))
             }
-            Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_ref().query(after, limit))),
+            Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_page(after, limit))),
         }
     }
 
@@ -224,7 +224,12 @@ impl RibTask {
     fn handle_report(&mut self, report: Report) {
         match report {
             Report::Events(events) => self.rib.handle_kernel(Instant::now(), events),
-            Report::Applied(refusals) => self.rib.fib().handle_result(&refusals),
+            Report::Applied(refusals) => {
+                let fib = self.rib.fib();
+                fib.handle_result(&refusals);
+                // Waits for what the kernel refused are counted from here.
+                fib.handle_timeout(Instant::now());
+            }
         }
     }
 

@@ -1,193 +1,353 @@
 //! Netlink messages to [`KernelEvent`]s.
+//!
+//! Routes are read in place: a restart reads a whole table, and building `netlink-packet-route`'s messages for it
+//! costs six times as much. Nothing here trusts a length: what does not fit is left out.
 
-use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_core::NlasIterator;
+use netlink_packet_route::link::LinkFlags;
 use smallvec::SmallVec;
-use tracing::debug;
 
 use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute};
-use crate::io::netlink::is_address;
 
-/// Events of one datagram of notifications; those that our own writer's port caused are left out.
-pub(super) fn events(bytes: &[u8], own_port: Option<u32>, table: u32) -> Vec<KernelEvent> {
-    let mut events = Vec::new();
-    for message in messages(bytes) {
-        if Some(message.header.port_number) != own_port
-            && let NetlinkPayload::InnerMessage(inner) = message.payload
-        {
-            events.extend(event(inner, table));
-        }
-    }
-    events
+/// Length of struct nlmsghdr.
+const HEADER_LEN: usize = 16;
+/// Length of struct rtmsg.
+const ROUTE_HEADER_LEN: usize = 12;
+/// Length of struct ifinfomsg.
+const LINK_HEADER_LEN: usize = 16;
+/// Length of struct rtnexthop.
+const NEXT_HOP_LEN: usize = 8;
+/// NLMSG_DONE and NLMSG_ERROR.
+const DONE: u16 = 3;
+const ERROR: u16 = 2;
+/// NLM_F_REPLACE of a notification, and NLM_F_DUMP_INTR of a dump's part.
+const REPLACE: u16 = 0x100;
+const DUMP_INTERRUPTED: u16 = 0x10;
+/// RTM_F_CLONED: a cached copy of another route.
+const CLONED: u32 = 0x200;
+/// RTNH_F_ONLINK.
+const ONLINK: u8 = 4;
+/// RTA_VIA: a gateway of another family.
+const RTA_VIA: u16 = 18;
+
+/// One message of a datagram.
+pub(super) struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    pub(super) sequence: u32,
+    pub(super) port: u32,
+    body: &'a [u8],
 }
 
-/// One part of a dump's answer, and whether it was the last.
-pub(super) fn dump_part(bytes: &[u8], sequence: u32, table: u32) -> io::Result<(Vec<KernelEvent>, bool)> {
-    let mut events = Vec::new();
-    for message in messages(bytes).filter(|message| message.header.sequence_number == sequence) {
-        match message.payload {
-            NetlinkPayload::Done(_) => return Ok((events, true)),
-            NetlinkPayload::Error(error) => return Err(error.to_io()),
-            NetlinkPayload::InnerMessage(inner) => events.extend(event(inner, table)),
-            _ => {}
-        }
-    }
-    Ok((events, false))
-}
-
-fn messages(bytes: &[u8]) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> {
+/// Splits a datagram. Stops at a message that is longer than what is left.
+pub(super) fn messages(bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
-        loop {
-            let len = usize::try_from(u32::from_ne_bytes(*rest.first_chunk()?)).ok()?;
-            let message = rest.get(..len).filter(|message| message.len() >= 16)?;
-            rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-            match NetlinkMessage::deserialize(message) {
-                Ok(message) => return Some(message),
-                // An attribute of a newer kernel: that object is not understood, others are.
-                Err(error) => debug!(%error, "a netlink message cannot be read"),
-            }
-        }
+        let len = usize::try_from(word(rest, 0)?).ok()?;
+        let message = rest.get(..len)?;
+        let body = message.get(HEADER_LEN..)?;
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some(Message {
+            kind: half(message, 4)?,
+            flags: half(message, 6)?,
+            sequence: word(message, 8)?,
+            port: word(message, 12)?,
+            body,
+        })
     })
 }
 
-fn event(message: RouteNetlinkMessage, table: u32) -> Option<KernelEvent> {
-    match message {
-        RouteNetlinkMessage::NewLink(link) => Some(link_event(link)),
-        RouteNetlinkMessage::DelLink(link) => Some(KernelEvent::LinkGone {
-            index: link.header.index,
-        }),
-        RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) => {
-            is_address(&address).then_some(KernelEvent::AddressChanged)
+impl Message<'_> {
+    /// The last message of a dump.
+    pub(super) fn is_done(&self) -> bool {
+        self.kind == DONE
+    }
+
+    /// The table changed while it was dumped.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.flags & DUMP_INTERRUPTED != 0
+    }
+
+    /// The errno of an answer; zero: success. `None`: it is not an answer.
+    pub(super) fn error(&self) -> Option<i32> {
+        // A dump that fails half-way says so in its last message.
+        if self.kind != ERROR && self.kind != DONE {
+            return None;
         }
-        RouteNetlinkMessage::NewRoute(route) => {
-            let (prefix, protocol, route) = read_route(route, table)?;
-            Some(KernelEvent::Route {
-                prefix,
-                protocol,
-                route,
-            })
+        word(self.body, 0).map(|error| (error as i32).wrapping_neg())
+    }
+
+    /// What the message means for the FIB, if anything. `table`: the one in use.
+    pub(super) fn event(&self, table: u32) -> Option<KernelEvent> {
+        match self.kind {
+            libc::RTM_NEWROUTE => {
+                let (prefix, protocol, route) = route(self.body, table)?;
+                Some(KernelEvent::Route {
+                    prefix,
+                    protocol,
+                    route,
+                    is_replacement: self.flags & REPLACE != 0,
+                })
+            }
+            libc::RTM_DELROUTE => {
+                let (prefix, protocol, route) = route(self.body, table)?;
+                Some(KernelEvent::RouteGone {
+                    prefix,
+                    protocol,
+                    route,
+                })
+            }
+            libc::RTM_NEWLINK => link(self.body),
+            libc::RTM_DELLINK => link_index(self.body).map(|index| KernelEvent::LinkGone { index }),
+            // Connected networks come and go as routes. What goes with a source address goes in silence.
+            libc::RTM_DELADDR if self.body.first() == Some(&(libc::AF_INET as u8)) => {
+                Some(KernelEvent::AddressGone)
+            }
+            _ => None,
         }
-        RouteNetlinkMessage::DelRoute(route) => {
-            let (prefix, protocol, route) = read_route(route, table)?;
-            Some(KernelEvent::RouteGone {
-                prefix,
-                protocol,
-                route,
-            })
-        }
-        _ => None,
     }
 }
 
-fn link_event(link: LinkMessage) -> KernelEvent {
-    let name = link.attributes.into_iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name),
-        _ => None,
-    });
-    KernelEvent::Link {
-        index: link.header.index,
-        name: name.unwrap_or_default(),
-        is_up: link.header.flags.contains(LinkFlags::Up),
-    }
+/// The index of a link. `None` for messages of bridges about their ports, which have the same types.
+fn link_index(body: &[u8]) -> Option<u32> {
+    (body.first() == Some(&(libc::AF_UNSPEC as u8))).then_some(())?;
+    word(body, 4)
 }
 
-/// `None` for routes that do not concern the FIB: other tables, cached clones, TOS routes, multicast.
-fn read_route(message: RouteMessage, table: u32) -> Option<(IpNet, u8, KernelRoute)> {
-    let header = message.header;
-    let (any, max_len): (IpAddr, u8) = match header.address_family {
-        AddressFamily::Inet => (IpAddr::from([0u8; 4]), 32),
-        AddressFamily::Inet6 => (IpAddr::from([0u8; 16]), 128),
+fn link(body: &[u8]) -> Option<KernelEvent> {
+    let index = link_index(body)?;
+    let flags = LinkFlags::from_bits_retain(word(body, 8)?);
+    let name = attributes(body.get(LINK_HEADER_LEN..)?)
+        .find(|(kind, _)| *kind == libc::IFLA_IFNAME)
+        .and_then(|(_, value)| std::ffi::CStr::from_bytes_until_nul(value).ok())?;
+    Some(KernelEvent::Link {
+        index,
+        name: name.to_string_lossy().into_owned(),
+        is_up: flags.contains(LinkFlags::Up),
+        has_carrier: flags.contains(LinkFlags::LowerUp),
+    })
+}
+
+/// `None` for routes that do not concern the FIB: other tables, cached clones, routes for some kinds of service or
+/// some sources only.
+fn route(body: &[u8], table: u32) -> Option<(IpNet, u8, KernelRoute)> {
+    let &[family, len, source_len, tos, in_table, protocol, _scope, kind, ..] = body else {
+        return None;
+    };
+    let flags = word(body, 8)?;
+    if source_len != 0 || tos != 0 || flags & CLONED != 0 {
+        return None;
+    }
+    let is_ipv6 = match i32::from(family) {
+        libc::AF_INET => false,
+        libc::AF_INET6 => true,
         _ => return None,
     };
-    if header.tos != 0
-        || header.flags.contains(RouteFlags::Cloned)
-        || header.destination_prefix_length > max_len
-    {
+    let mut parts = Parts {
+        in_table: u32::from(in_table),
+        ..Parts::default()
+    };
+    for (kind, value) in attributes(body.get(ROUTE_HEADER_LEN..)?) {
+        parts.read(kind, value)?;
+    }
+    if parts.in_table != table {
         return None;
     }
-    let mut address = any;
-    let mut metric = 0;
-    let mut in_table = u32::from(header.table);
-    let mut single = KernelHop {
-        gateway: None,
-        device: 0,
-        is_onlink: is_onlink(header.flags),
-        weight: 1,
+    let metric = parts.metric;
+    let destination = parts.destination;
+    let action = match kind {
+        libc::RTN_UNICAST => KernelAction::Unicast(parts.hops(flags)),
+        libc::RTN_BLACKHOLE => KernelAction::Blackhole,
+        other => KernelAction::Other(other),
     };
-    let mut hops: SmallVec<[KernelHop; 1]> = SmallVec::new();
-    for attribute in message.attributes {
-        match attribute {
-            RouteAttribute::Destination(destination) => address = ip(destination)?,
-            RouteAttribute::Priority(priority) => metric = priority,
-            RouteAttribute::Table(number) => in_table = number,
-            RouteAttribute::Oif(index) => single.device = index,
-            RouteAttribute::Gateway(gateway) => single.gateway = ip(gateway),
-            RouteAttribute::Via(via) => single.gateway = via_ip(via),
-            RouteAttribute::MultiPath(list) => {
-                for hop in list {
-                    let gateway = hop.attributes.iter().find_map(|attribute| match attribute {
-                        RouteAttribute::Gateway(gateway) => ip(gateway.clone()),
-                        RouteAttribute::Via(via) => via_ip(via.clone()),
-                        _ => None,
-                    });
-                    hops.push(KernelHop {
-                        gateway,
-                        device: hop.interface_index,
-                        is_onlink: hop.flags.contains(RouteNextHopFlags::Onlink),
-                        weight: hop.hops.saturating_add(1),
-                    });
-                }
-            }
+    let any = if is_ipv6 {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    };
+    let prefix = IpNet::new(destination.unwrap_or(any), len).ok()?;
+    Some((prefix.trunc(), protocol, KernelRoute { action, metric }))
+}
+
+/// What a route's attributes say.
+#[derive(Default)]
+struct Parts {
+    in_table: u32,
+    destination: Option<IpAddr>,
+    metric: u32,
+    device: u32,
+    gateway: Option<IpAddr>,
+    multipath: SmallVec<[KernelHop; 1]>,
+}
+
+impl Parts {
+    fn read(&mut self, kind: u16, value: &[u8]) -> Option<()> {
+        match kind {
+            libc::RTA_DST => self.destination = Some(address(value)?),
+            libc::RTA_TABLE => self.in_table = word(value, 0)?,
+            libc::RTA_PRIORITY => self.metric = word(value, 0)?,
+            libc::RTA_OIF => self.device = word(value, 0)?,
+            libc::RTA_GATEWAY => self.gateway = Some(address(value)?),
+            RTA_VIA => self.gateway = Some(via(value)?),
+            libc::RTA_MULTIPATH => self.multipath = multipath(value)?,
             _ => {}
         }
+        Some(())
     }
-    if in_table != table {
-        return None;
-    }
-    let action = match header.kind {
-        RouteType::Unicast => {
-            if hops.is_empty() {
-                hops.push(single);
-            }
-            hops.sort_unstable();
-            KernelAction::Unicast(hops)
+
+    /// The next hops in the order in which `Shapes` has them.
+    fn hops(self, flags: u32) -> SmallVec<[KernelHop; 1]> {
+        let mut hops = self.multipath;
+        if hops.is_empty() {
+            hops.push(KernelHop {
+                gateway: self.gateway,
+                device: self.device,
+                // The header carries the single next hop's flags in its lowest octet.
+                is_onlink: flags as u8 & ONLINK != 0,
+                weight: 1,
+            });
         }
-        RouteType::BlackHole => KernelAction::Blackhole,
-        RouteType::Multicast => return None,
-        other => KernelAction::Other(other.into()),
-    };
-    let prefix = IpNet::new(address, header.destination_prefix_length)
-        .ok()?
-        .trunc();
-    Some((prefix, header.protocol.into(), KernelRoute { action, metric }))
+        hops.sort_unstable();
+        hops
+    }
 }
 
-fn is_onlink(flags: RouteFlags) -> bool {
-    // The header carries the single next hop's RTNH_F_ flags in its lowest octet.
-    flags.bits() & u32::from(RouteNextHopFlags::Onlink.bits()) != 0
+fn multipath(mut rest: &[u8]) -> Option<SmallVec<[KernelHop; 1]>> {
+    let mut hops = SmallVec::new();
+    while let Some(len) = half(rest, 0).map(usize::from) {
+        let hop = rest.get(..len)?;
+        let mut gateway = None;
+        for (kind, value) in attributes(hop.get(NEXT_HOP_LEN..)?) {
+            match kind {
+                libc::RTA_GATEWAY => gateway = Some(address(value)?),
+                RTA_VIA => gateway = Some(via(value)?),
+                _ => {}
+            }
+        }
+        hops.push(KernelHop {
+            gateway,
+            device: word(hop, 4)?,
+            is_onlink: hop.get(2)? & ONLINK != 0,
+            // The kernel counts from zero.
+            weight: hop.get(3)?.saturating_add(1),
+        });
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(hops)
 }
 
-fn ip(address: RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some(address.into()),
-        RouteAddress::Inet6(address) => Some(address.into()),
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    NlasIterator::new(bytes).map_while(|attribute| {
+        let attribute = attribute.ok()?;
+        let (kind, len) = (attribute.kind(), attribute.value_length());
+        Some((kind, attribute.into_inner().get(4..4 + len)?))
+    })
+}
+
+fn address(value: &[u8]) -> Option<IpAddr> {
+    match value.len() {
+        4 => value.first_chunk().map(|&octets: &[u8; 4]| octets.into()),
+        16 => value.first_chunk().map(|&octets: &[u8; 16]| octets.into()),
         _ => None,
     }
 }
 
-fn via_ip(via: RouteVia) -> Option<IpAddr> {
-    match via {
-        RouteVia::Inet(address) => Some(address.into()),
-        RouteVia::Inet6(address) => Some(address.into()),
-        _ => None,
+/// struct rtvia: the family in two octets, the address.
+fn via(value: &[u8]) -> Option<IpAddr> {
+    address(value.get(2..)?)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    let octets: &[u8; 2] = bytes.get(at..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*octets))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let octets: &[u8; 4] = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fib::{FibOp, FibOpKind};
+    use crate::io::netlink::encode::Encoder;
+
+    fn hop(gateway: &str, device: u32, weight: u8, is_onlink: bool) -> KernelHop {
+        KernelHop {
+            gateway: Some(gateway.parse().unwrap()),
+            device,
+            is_onlink,
+            weight,
+        }
+    }
+
+    fn samples() -> Vec<FibOp> {
+        let unicast = |hops: &[KernelHop]| KernelAction::Unicast(hops.iter().copied().collect());
+        let two = [hop("192.0.2.1", 2, 1, false), hop("192.0.2.9", 3, 7, true)];
+        [
+            ("10.1.0.0/24", KernelAction::Blackhole, 0),
+            ("0.0.0.0/0", unicast(&[hop("192.0.2.1", 2, 1, false)]), 7),
+            ("10.1.0.0/26", unicast(&[hop("192.0.2.1", 2, 1, true)]), u32::MAX),
+            ("10.1.0.64/26", unicast(&two), 100),
+            ("10.1.0.128/26", unicast(&[hop("fe80::1", 2, 1, false)]), 0),
+            ("fd00:1::/64", unicast(&[hop("fe80::1", 9, 1, false)]), 1024),
+            ("fd00:2::/64", KernelAction::Blackhole, 1024),
+        ]
+        .into_iter()
+        .map(|(prefix, action, metric)| FibOp {
+            prefix: prefix.parse().unwrap(),
+            kind: FibOpKind::Replace,
+            route: KernelRoute { action, metric },
+        })
+        .collect()
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again() {
+        for table in [254, 1000] {
+            let mut encoder = Encoder::new(12, table);
+            for (at, op) in samples().iter().enumerate() {
+                encoder.append(at as u32, false, op);
+            }
+            let events: Vec<_> = messages(encoder.bytes())
+                .map(|message| message.event(table))
+                .collect();
+            let expected: Vec<_> = samples()
+                .into_iter()
+                .map(|op| {
+                    Some(KernelEvent::Route {
+                        prefix: op.prefix,
+                        protocol: 12,
+                        route: op.route,
+                        is_replacement: true,
+                    })
+                })
+                .collect();
+            assert_eq!(events, expected);
+            assert!(messages(encoder.bytes()).all(|message| message.event(255).is_none()));
+        }
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_octet_panics_or_loops() {
+        let mut encoder = Encoder::new(12, 254);
+        for (at, op) in samples().iter().enumerate() {
+            encoder.append(at as u32, true, op);
+        }
+        let bytes = encoder.bytes().to_vec();
+        for at in 0..bytes.len() {
+            let whole = messages(&bytes[..at]).filter_map(|message| message.event(254));
+            assert!(whole.count() <= samples().len());
+            for value in [0, 1, 3, 4, 0x7f, 0x80, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[at] = value;
+                let events = messages(&damaged).filter_map(|message| message.event(254));
+                assert!(events.count() <= bytes.len() / HEADER_LEN);
+            }
+        }
     }
 }

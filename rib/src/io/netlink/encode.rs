@@ -1,191 +1,222 @@
-//! Batches of route changes: many messages in one datagram, one acknowledgement, errors matched by sequence number.
+//! Route changes to netlink messages, many to a datagram, without a heap allocation for each.
+//!
+//! ```text
+//! struct nlmsghdr  len 4 │ type 2 │ flags 2 │ sequence 4 │ port 4
+//! struct rtmsg     family 1 │ dst_len 1 │ src_len 1 │ tos 1 │ table 1 │ protocol 1 │ scope 1 │ type 1 │ flags 4
+//! attributes       len 2 │ type 2 │ value, padded to 4   (RTA_DST, RTA_PRIORITY, RTA_GATEWAY, RTA_OIF …)
+//! ```
 
-use std::io;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
-};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHop, RouteNextHopFlags,
-    RouteProtocol, RouteScope, RouteType, RouteVia,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::{Socket, SocketAddr};
 
-use crate::fib::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelHop};
+use crate::fib::{FibOp, FibOpKind, KernelAction, KernelHop};
 
-/// Messages in one datagram. Measured: beyond 64 nothing is gained.
-const PER_DATAGRAM: usize = 64;
-/// Octets read at a time.
-const READ_LEN: usize = 32 << 10;
+/// RTNH_F_ONLINK.
+const ONLINK: u8 = 4;
+/// RTA_VIA: a gateway of another family.
+const RTA_VIA: u16 = 18;
+/// RT_SCOPE_UNIVERSE.
+const UNIVERSE: u8 = 0;
+/// RT_TABLE_UNSPEC: the number stands in an attribute.
+const TABLE_UNSPEC: u8 = 0;
 
-/// Carries out operations in order; the refused ones come back.
-pub(super) fn apply(
-    socket: &Socket,
-    sequence: &mut u32,
+/// A datagram under construction.
+pub(super) struct Encoder {
     protocol: u8,
     table: u32,
-    ops: &[FibOp],
-) -> io::Result<Vec<FibRefusal>> {
-    let mut refusals = Vec::new();
-    let mut bytes = Vec::new();
-    for (chunk_at, chunk) in ops.chunks(PER_DATAGRAM).enumerate() {
-        bytes.clear();
-        let first = sequence.wrapping_add(1);
-        for (at, op) in chunk.iter().enumerate() {
-            *sequence = sequence.wrapping_add(1);
-            let is_last = at + 1 == chunk.len();
-            append(
-                &mut bytes,
-                *sequence,
-                is_last,
-                route_message(op, protocol, table),
-                op.kind,
-            );
+    bytes: Vec<u8>,
+}
+
+impl Encoder {
+    pub(super) fn new(protocol: u8, table: u32) -> Self {
+        Encoder {
+            protocol,
+            table,
+            bytes: Vec::new(),
         }
-        socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
-        let base = chunk_at * PER_DATAGRAM;
-        collect(socket, first, *sequence, base, &mut refusals)?;
     }
-    Ok(refusals)
-}
 
-fn append(bytes: &mut Vec<u8>, sequence: u32, wants_ack: bool, route: RouteMessage, kind: FibOpKind) {
-    let mut header = NetlinkHeader::default();
-    let ack = if wants_ack { NLM_F_ACK } else { 0 };
-    header.sequence_number = sequence;
-    let inner = match kind {
-        FibOpKind::Create => {
-            header.flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL | ack;
-            RouteNetlinkMessage::NewRoute(route)
-        }
-        FibOpKind::Replace => {
-            header.flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_REPLACE | ack;
-            RouteNetlinkMessage::NewRoute(route)
-        }
-        FibOpKind::Delete => {
-            header.flags = NLM_F_REQUEST | ack;
-            RouteNetlinkMessage::DelRoute(route)
-        }
-    };
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(inner));
-    message.finalize();
-    let start = bytes.len();
-    bytes.resize((start + message.buffer_len()).next_multiple_of(4), 0);
-    message.serialize(&mut bytes[start..]);
-}
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 
-/// Reads until the last message is answered. Errors of earlier ones come before, unasked.
-fn collect(
-    socket: &Socket,
-    first: u32,
-    last: u32,
-    base: usize,
-    refusals: &mut Vec<FibRefusal>,
-) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(READ_LEN);
-    loop {
-        buffer.clear();
-        socket.recv(&mut buffer, 0)?;
-        let mut rest = buffer.as_slice();
-        while let Some(len) = rest.first_chunk().map(|&len| u32::from_ne_bytes(len) as usize) {
-            let Some(answer) = rest.get(..len).filter(|answer| answer.len() >= 20) else {
-                break;
-            };
-            rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
-            // struct nlmsghdr { len, type, flags, seq, pid }, struct nlmsgerr { error, … }
-            let word = |at: usize| {
-                answer
-                    .get(at..at + 4)
-                    .and_then(|w| w.first_chunk())
-                    .map(|&w| u32::from_ne_bytes(w))
-            };
-            let (Some(sequence), Some(error)) = (word(8), word(16)) else {
-                break;
-            };
-            let at = sequence.wrapping_sub(first) as usize;
-            if at > last.wrapping_sub(first) as usize {
-                continue;
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Adds one change.
+    pub(super) fn append(&mut self, sequence: u32, wants_ack: bool, op: &FibOp) {
+        let (kind, flags) = match op.kind {
+            FibOpKind::Create => (libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_EXCL),
+            FibOpKind::Replace => (libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE),
+            FibOpKind::Delete => (libc::RTM_DELROUTE, 0),
+        };
+        let ack = if wants_ack { libc::NLM_F_ACK } else { 0 };
+        let start = self.bytes.len();
+        self.bytes.extend([0; 4]);
+        self.half(kind);
+        self.half((libc::NLM_F_REQUEST | flags | ack) as u16);
+        self.word(sequence);
+        self.word(0);
+        self.route(op);
+        let len = (self.bytes.len() - start) as u32;
+        self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+    }
+
+    fn route(&mut self, op: &FibOp) {
+        let (family, kind) = (family(op.prefix), kind(&op.route.action));
+        let table = u8::try_from(self.table).unwrap_or(TABLE_UNSPEC);
+        let header = [op.prefix.prefix_len(), 0, 0, table, self.protocol, UNIVERSE, kind];
+        let hops = match &op.route.action {
+            KernelAction::Unicast(hops) if names_next_hops(op) => hops.as_slice(),
+            _ => &[],
+        };
+        let flags = match hops {
+            [hop] if hop.is_onlink => ONLINK,
+            _ => 0,
+        };
+        self.bytes.push(family);
+        self.bytes.extend(header);
+        self.word(u32::from(flags));
+        self.address(libc::RTA_DST, op.prefix.addr());
+        if table == TABLE_UNSPEC {
+            self.number(libc::RTA_TABLE, self.table);
+        }
+        if op.route.metric != 0 {
+            self.number(libc::RTA_PRIORITY, op.route.metric);
+        }
+        match hops {
+            [] => {}
+            [hop] => {
+                self.gateway(op.prefix, hop);
+                self.number(libc::RTA_OIF, hop.device);
             }
-            let errno = (error as i32).wrapping_neg();
-            if errno != 0 {
-                refusals.push(FibRefusal { at: base + at, errno });
-            }
-            if sequence == last {
-                return Ok(());
-            }
+            hops => self.multipath(op.prefix, hops),
         }
     }
-}
 
-fn route_message(op: &FibOp, protocol: u8, table: u32) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    let header = &mut message.header;
-    header.address_family = match op.prefix {
-        IpNet::V4(_) => AddressFamily::Inet,
-        IpNet::V6(_) => AddressFamily::Inet6,
-    };
-    header.destination_prefix_length = op.prefix.prefix_len();
-    header.protocol = RouteProtocol::from(protocol);
-    header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
-    header.scope = RouteScope::Universe;
-    let attributes = &mut message.attributes;
-    attributes.push(RouteAttribute::Destination(address(op.prefix.addr())));
-    if table > u32::from(u8::MAX) {
-        attributes.push(RouteAttribute::Table(table));
+    fn multipath(&mut self, prefix: IpNet, hops: &[KernelHop]) {
+        let start = self.begin(libc::RTA_MULTIPATH);
+        for hop in hops {
+            let at = self.bytes.len();
+            // struct rtnexthop: len 2, flags 1, hops 1 (the weight from zero), ifindex 4
+            let flags = if hop.is_onlink { ONLINK } else { 0 };
+            self.bytes.extend([0, 0, flags, hop.weight.saturating_sub(1)]);
+            self.word(hop.device);
+            self.gateway(prefix, hop);
+            self.end(at);
+        }
+        self.end(start);
     }
-    if op.route.metric != 0 {
-        attributes.push(RouteAttribute::Priority(op.route.metric));
-    }
-    match &op.route.action {
-        KernelAction::Blackhole => header.kind = RouteType::BlackHole,
-        KernelAction::Other(kind) => header.kind = RouteType::from(*kind),
-        KernelAction::Unicast(hops) => {
-            header.kind = RouteType::Unicast;
-            match hops.as_slice() {
-                [hop] => {
-                    if hop.is_onlink {
-                        header.flags |= RouteFlags::from_bits_retain(RouteNextHopFlags::Onlink.bits().into());
-                    }
-                    attributes.extend(gateway(op.prefix, hop));
-                    attributes.push(RouteAttribute::Oif(hop.device));
-                }
-                hops => {
-                    let list = hops.iter().map(|hop| multipath_hop(op.prefix, hop)).collect();
-                    attributes.push(RouteAttribute::MultiPath(list));
-                }
+
+    /// RTA_VIA where the gateway is of the other family (RFC 8950), RTA_GATEWAY otherwise.
+    fn gateway(&mut self, prefix: IpNet, hop: &KernelHop) {
+        match (prefix, hop.gateway) {
+            (_, None) => {}
+            (IpNet::V4(_), Some(IpAddr::V6(via))) => {
+                let start = self.begin(RTA_VIA);
+                self.half(libc::AF_INET6 as u16);
+                self.bytes.extend(via.octets());
+                self.end(start);
             }
+            (_, Some(gateway)) => self.address(libc::RTA_GATEWAY, gateway),
         }
     }
-    message
-}
 
-fn multipath_hop(prefix: IpNet, hop: &KernelHop) -> RouteNextHop {
-    let mut next_hop = RouteNextHop::default();
-    next_hop.interface_index = hop.device;
-    // The kernel counts from zero.
-    next_hop.hops = hop.weight.saturating_sub(1);
-    if hop.is_onlink {
-        next_hop.flags = RouteNextHopFlags::Onlink;
+    fn number(&mut self, kind: u16, value: u32) {
+        self.half(8);
+        self.half(kind);
+        self.word(value);
     }
-    next_hop.attributes = gateway(prefix, hop).into_iter().collect();
-    next_hop
-}
 
-/// RTA_VIA where the gateway is of the other family (RFC 8950), RTA_GATEWAY otherwise.
-fn gateway(prefix: IpNet, hop: &KernelHop) -> Option<RouteAttribute> {
-    match (prefix, hop.gateway?) {
-        (IpNet::V4(_), IpAddr::V6(via)) => Some(RouteAttribute::Via(RouteVia::Inet6(via))),
-        (_, gateway) => Some(RouteAttribute::Gateway(address(gateway))),
+    fn address(&mut self, kind: u16, address: IpAddr) {
+        let start = self.begin(kind);
+        match address {
+            IpAddr::V4(address) => self.bytes.extend(address.octets()),
+            IpAddr::V6(address) => self.bytes.extend(address.octets()),
+        }
+        self.end(start);
+    }
+
+    fn begin(&mut self, kind: u16) -> usize {
+        let start = self.bytes.len();
+        self.half(0);
+        self.half(kind);
+        start
+    }
+
+    /// Writes the length of what began at `start`, and pads.
+    fn end(&mut self, start: usize) {
+        let len = (self.bytes.len() - start) as u16;
+        self.bytes[start..start + 2].copy_from_slice(&len.to_ne_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn half(&mut self, value: u16) {
+        self.bytes.extend(value.to_ne_bytes());
+    }
+
+    fn word(&mut self, value: u32) {
+        self.bytes.extend(value.to_ne_bytes());
     }
 }
 
-fn address(address: IpAddr) -> RouteAddress {
-    match address {
-        IpAddr::V4(address) => RouteAddress::Inet(address),
-        IpAddr::V6(address) => RouteAddress::Inet6(address),
+/// A delete names prefix, metric, type and protocol; that is one route, and for IPv6 all its next hops. Only where
+/// the metric is zero, which a delete for IPv4 takes for "any", next hops tell routes apart.
+fn names_next_hops(op: &FibOp) -> bool {
+    let is_delete = matches!(op.kind, FibOpKind::Delete);
+    !is_delete || (op.route.metric == 0 && matches!(op.prefix, IpNet::V4(_)))
+}
+
+fn family(prefix: IpNet) -> u8 {
+    match prefix {
+        IpNet::V4(_) => libc::AF_INET as u8,
+        IpNet::V6(_) => libc::AF_INET6 as u8,
+    }
+}
+
+fn kind(action: &KernelAction) -> u8 {
+    match action {
+        KernelAction::Blackhole => libc::RTN_BLACKHOLE,
+        KernelAction::Unicast(_) => libc::RTN_UNICAST,
+        KernelAction::Other(kind) => *kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fib::KernelRoute;
+
+    /// What `ip route add 10.1.2.0/26 via 192.0.2.1 dev IF proto bird metric 32` sends, in its order of attributes.
+    #[test]
+    fn an_ipv4_route_has_the_octets_that_iproute2_sends() {
+        let mut encoder = Encoder::new(12, 254);
+        let hop = KernelHop {
+            gateway: Some("192.0.2.1".parse().unwrap()),
+            device: 5,
+            is_onlink: false,
+            weight: 1,
+        };
+        let op = FibOp {
+            prefix: "10.1.2.0/26".parse().unwrap(),
+            kind: FibOpKind::Create,
+            route: KernelRoute {
+                action: KernelAction::Unicast([hop].into_iter().collect()),
+                metric: 32,
+            },
+        };
+        encoder.append(7, true, &op);
+        #[rustfmt::skip]
+        let expected: &[&[u8]] = &[
+            &60_u32.to_ne_bytes(), &24_u16.to_ne_bytes(), &0x605_u16.to_ne_bytes(), &7_u32.to_ne_bytes(), &[0; 4],
+            &[2, 26, 0, 0, 254, 12, 0, 1, 0, 0, 0, 0],
+            &8_u16.to_ne_bytes(), &1_u16.to_ne_bytes(), &[10, 1, 2, 0],
+            &8_u16.to_ne_bytes(), &6_u16.to_ne_bytes(), &32_u32.to_ne_bytes(),
+            &8_u16.to_ne_bytes(), &5_u16.to_ne_bytes(), &[192, 0, 2, 1],
+            &8_u16.to_ne_bytes(), &4_u16.to_ne_bytes(), &5_u32.to_ne_bytes(),
+        ];
+        assert_eq!(encoder.bytes(), expected.concat());
     }
 }

@@ -1,0 +1,294 @@
+//! A kernel that refuses, is silent where the real one is, loses notifications and dumps while others write.
+//!
+//! It fails the test itself when a foreign route would be overwritten or deleted by a FIB that could know of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::*;
+
+const ENOMEM: i32 = 12;
+const ESRCH: i32 = 3;
+
+/// Splitmix64: the same seed, the same history.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    pub(super) fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())]
+    }
+}
+
+type Key = (IpNet, u32);
+
+enum Request {
+    Dump,
+    /// Operations, and when they were asked for.
+    Apply(Vec<FibOp>, u64),
+}
+
+/// What the listener's socket holds.
+enum Queued {
+    Event(KernelEvent),
+    /// A dump begins; so many batches had been answered before it was asked for.
+    DumpBegin {
+        answered: usize,
+    },
+}
+
+#[derive(Default)]
+pub(super) struct FakeKernel {
+    pub(super) routes: BTreeMap<Key, (u8, KernelRoute)>,
+    pub(super) links: BTreeMap<u32, String>,
+    requests: VecDeque<Request>,
+    results: VecDeque<Vec<FibRefusal>>,
+    answered: usize,
+    delivered: usize,
+    clock: u64,
+    /// When the FIB was told of the foreign route that is there.
+    told: BTreeMap<Key, u64>,
+    /// Foreign routes written over a replacement of ours that was on its way already: netlink has no way to say
+    /// "only if it is still mine".
+    pub(super) overwritten: BTreeSet<Key>,
+    socket: VecDeque<Queued>,
+    is_overrun: bool,
+    /// Where the dump under way is: `None` inside: still to show links.
+    dump: Option<Option<Key>>,
+    /// Percentage of refusals without reason.
+    pub(super) unreliability: usize,
+    /// Notifications that fit.
+    pub(super) capacity: usize,
+}
+
+impl FakeKernel {
+    /// Everybody but the FIB changes the table by this; `None` deletes.
+    pub(super) fn write(&mut self, key: Key, new: Option<(u8, KernelRoute)>) {
+        let (prefix, _) = key;
+        self.told.remove(&key);
+        self.overwritten.remove(&key);
+        let old = self.routes.remove(&key);
+        let event = match (old, new) {
+            (None, None) => return,
+            (old, Some((protocol, route))) => {
+                self.routes.insert(key, (protocol, route.clone()));
+                KernelEvent::Route {
+                    prefix,
+                    protocol,
+                    route,
+                    is_replacement: old.is_some(),
+                }
+            }
+            (Some((protocol, route)), None) => KernelEvent::RouteGone {
+                prefix,
+                protocol,
+                route,
+            },
+        };
+        self.notify(event);
+    }
+
+    pub(super) fn link_up(&mut self, index: u32, name: &str) {
+        self.links.insert(index, name.to_owned());
+        self.notify(link(index, name, true));
+    }
+
+    /// Down or gone: the routes go in silence.
+    pub(super) fn link_down(&mut self, index: u32, is_gone: bool) {
+        let Some(name) = self.links.remove(&index) else {
+            return;
+        };
+        self.routes.retain(|_, (_, route)| !route.uses_only(index));
+        let event = if is_gone {
+            KernelEvent::LinkGone { index }
+        } else {
+            link(index, &name, false)
+        };
+        self.notify(event);
+    }
+
+    fn notify(&mut self, event: KernelEvent) {
+        if self.socket.len() < self.capacity && !self.is_overrun {
+            self.socket.push_back(Queued::Event(event));
+        } else {
+            self.is_overrun = true;
+        }
+    }
+
+    pub(super) fn ask(&mut self, ops: Vec<FibOp>) {
+        self.clock += 1;
+        self.requests.push_back(Request::Apply(ops, self.clock));
+    }
+
+    pub(super) fn ask_dump(&mut self) {
+        self.requests.push_back(Request::Dump);
+    }
+
+    /// The writer serves one request.
+    pub(super) fn serve(&mut self, random: &mut Random) {
+        // One socket cannot dump twice at once.
+        if matches!(self.requests.front(), Some(Request::Dump)) && self.dump.is_some() {
+            return self.dump_part(random);
+        }
+        match self.requests.pop_front() {
+            None => {}
+            Some(Request::Dump) => {
+                self.dump = Some(None);
+                let answered = self.answered;
+                self.socket.push_back(Queued::DumpBegin { answered });
+            }
+            Some(Request::Apply(ops, asked)) => {
+                let mut refusals = Vec::new();
+                for (at, op) in ops.iter().enumerate() {
+                    if let Err(errno) = self.apply(op, asked, random) {
+                        refusals.push(FibRefusal { at, errno });
+                    }
+                }
+                self.results.push_back(refusals);
+                self.answered += 1;
+            }
+        }
+    }
+
+    fn apply(&mut self, op: &FibOp, asked: u64, random: &mut Random) -> Result<(), i32> {
+        let key = (op.prefix, op.route.metric);
+        if random.chance(self.unreliability) {
+            return Err(ENOMEM);
+        }
+        let there = self.routes.get(&key);
+        match op.kind {
+            FibOpKind::Create if there.is_some() => return Err(EEXIST),
+            FibOpKind::Create | FibOpKind::Replace => {
+                if let Some((protocol, _)) = there
+                    && *protocol != OURS
+                {
+                    let was_told = self.told.get(&key).is_some_and(|&told| told < asked);
+                    assert!(!was_told, "overwrites a foreign route: {}", words(op));
+                    self.overwritten.insert(key);
+                }
+                if let KernelAction::Unicast(hops) = &op.route.action
+                    && !hops.iter().all(|hop| self.links.contains_key(&hop.device))
+                {
+                    return Err(ENETUNREACH);
+                }
+                self.routes.insert(key, (OURS, op.route.clone()));
+            }
+            FibOpKind::Delete => match there {
+                // The protocol number in the request keeps others' routes safe.
+                Some((OURS, _)) => drop(self.routes.remove(&key)),
+                Some(_) | None => return Err(ESRCH),
+            },
+        }
+        Ok(())
+    }
+
+    fn note_told(&mut self, event: &KernelEvent) {
+        self.clock += 1;
+        if let KernelEvent::Route {
+            prefix,
+            protocol,
+            route,
+            ..
+        } = event
+            && *protocol != OURS
+            && self.routes.get(&(*prefix, route.metric)) == Some(&(*protocol, route.clone()))
+        {
+            self.told.insert((*prefix, route.metric), self.clock);
+        }
+    }
+
+    /// The dump under way goes on a little.
+    pub(super) fn dump_part(&mut self, random: &mut Random) {
+        let Some(at) = self.dump.take() else { return };
+        let events: Vec<KernelEvent> = match at {
+            None => {
+                let links = self.links.iter();
+                links.map(|(&index, name)| link(index, name, true)).collect()
+            }
+            Some(after) => {
+                let part = self
+                    .routes
+                    .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
+                let len = 1 + random.below(4);
+                part.take(len)
+                    .map(|(&(prefix, _), (protocol, route))| KernelEvent::Route {
+                        prefix,
+                        protocol: *protocol,
+                        route: route.clone(),
+                        is_replacement: false,
+                    })
+                    .collect()
+            }
+        };
+        let last = events.iter().rev().find_map(|event| match event {
+            KernelEvent::Route { prefix, route, .. } => Some((*prefix, route.metric)),
+            _ => None,
+        });
+        self.dump = match (at, last) {
+            // Lower than any key of the tests.
+            (None, _) => Some(Some((net("0.0.0.0/0"), 0))),
+            (Some(_), Some(last)) => Some(Some(last)),
+            (Some(_), None) => None,
+        };
+        // What a dump answers is never dropped: the kernel waits for room.
+        let is_done = self.dump.is_none();
+        self.socket.extend(events.into_iter().map(Queued::Event));
+        if is_done {
+            self.socket.push_back(Queued::Event(KernelEvent::DumpEnd));
+        }
+    }
+
+    /// Hands an answer of the writer to the FIB.
+    pub(super) fn deliver_result(&mut self, fib: &mut Fib) {
+        if let Some(refusals) = self.results.pop_front() {
+            self.delivered += 1;
+            fib.handle_result(&refusals);
+        }
+    }
+
+    /// Hands up to `max` events to the FIB, in one call.
+    pub(super) fn deliver_events(&mut self, fib: &mut Fib, max: usize) {
+        let mut events = Vec::new();
+        for _ in 0..max {
+            match self.socket.pop_front() {
+                Some(Queued::Event(event)) => {
+                    self.note_told(&event);
+                    events.push(event);
+                }
+                Some(Queued::DumpBegin { answered }) => {
+                    // The writer reports its batches before it asks for a dump.
+                    fib.handle_kernel(std::mem::take(&mut events));
+                    while self.delivered < answered {
+                        self.deliver_result(fib);
+                    }
+                    events.push(KernelEvent::DumpBegin);
+                }
+                None => {
+                    if std::mem::take(&mut self.is_overrun) {
+                        events.push(KernelEvent::Overrun);
+                    }
+                    break;
+                }
+            }
+        }
+        fib.handle_kernel(events);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.requests.is_empty()
+            && self.results.is_empty()
+            && self.socket.is_empty()
+            && !self.is_overrun
+            && self.dump.is_none()
+    }
+}

@@ -1,0 +1,333 @@
+//! Random histories: whatever others do, whatever the kernel refuses or fails to say, the table ends as it should, and
+//! on the way no foreign route is touched and no wanted route is deleted to be written again.
+
+use std::collections::BTreeMap;
+
+use super::fake_kernel::{FakeKernel, Random};
+use super::*;
+
+const PREFIXES: [&str; 6] = [
+    "10.65.1.0/26",
+    "10.65.2.0/26",
+    "10.65.3.0/26",
+    "10.65.3.1/32",
+    "fd65::1:0/122",
+    "fd65::2:0/122",
+];
+const METRICS: [u32; 3] = [7, 100, 1024];
+/// Two on eth0, one on eth1, one behind a static route that comes and goes, one without any route.
+const NEXT_HOPS: [&str; 5] = [
+    "192.0.2.11",
+    "192.0.2.12",
+    "198.51.100.7",
+    "172.16.9.9",
+    "203.0.113.1",
+];
+const BEHIND: &str = "172.16.0.0/12";
+const STEPS: usize = 250;
+const SEEDS: u64 = 6000;
+
+struct History {
+    random: Random,
+    fib: Fib,
+    kernel: FakeKernel,
+    wanted: BTreeMap<IpNet, FibTarget>,
+    /// What other programs wrote and nobody but they (or a link) may remove.
+    foreign: BTreeMap<(IpNet, u32), KernelRoute>,
+    eth1: u32,
+    next_index: u32,
+    now: Instant,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut kernel = FakeKernel::default();
+        kernel.capacity = 1000;
+        for event in node() {
+            match event {
+                KernelEvent::Link { index, name, .. } => kernel.link_up(index, &name),
+                KernelEvent::Route {
+                    prefix,
+                    protocol,
+                    route,
+                    ..
+                } => kernel.write((prefix, route.metric), Some((protocol, route))),
+                _ => {}
+            }
+        }
+        let mut history = History {
+            random: Random(seed),
+            fib: Fib::new(OURS),
+            kernel,
+            wanted: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            eth1: 3,
+            next_index: 10,
+            now: Instant::now(),
+        };
+        history.leave_routes_of_an_earlier_life();
+        history.kernel.capacity = 5 + history.random.below(40);
+        history.kernel.unreliability = history.random.below(20);
+        history.kernel.ask_dump();
+        history
+    }
+
+    fn leave_routes_of_an_earlier_life(&mut self) {
+        for prefix in PREFIXES {
+            if self.random.chance(50) {
+                let route = self.some_route();
+                self.kernel
+                    .write((net(prefix), route.metric), Some((OURS, route)));
+            }
+        }
+    }
+
+    fn some_route(&mut self) -> KernelRoute {
+        let metric = self.random.pick(&METRICS);
+        match self.random.below(3) {
+            0 => KernelRoute {
+                action: KernelAction::Blackhole,
+                metric,
+            },
+            1 => unicast(&[way(Some("198.51.100.9"), self.eth1)], metric),
+            _ => unicast(&[way(Some("192.0.2.9"), 2)], metric),
+        }
+    }
+
+    fn some_target(&mut self) -> FibTarget {
+        let metric = self.random.pick(&METRICS);
+        if self.random.chance(20) {
+            return FibTarget {
+                metric,
+                ..blackhole()
+            };
+        }
+        let hops: Vec<Hop> = (0..1 + self.random.below(2))
+            .map(|_| hop(self.random.pick(&NEXT_HOPS)))
+            .collect();
+        via(&hops, metric)
+    }
+
+    fn step(&mut self) {
+        match self.random.below(16) {
+            0..=3 => self.rib_decides(),
+            4 => self.somebody_writes(),
+            5 => self.somebody_deletes(),
+            6 => self.eth1_changes(),
+            7 => self.the_way_behind_changes(),
+            8..=10 => self.kernel.serve(&mut self.random),
+            11 => self.kernel.dump_part(&mut self.random),
+            12 => {
+                let max = 1 + self.random.below(20);
+                self.kernel.deliver_events(&mut self.fib, max);
+            }
+            13 => self.kernel.deliver_result(&mut self.fib),
+            14 if self.random.chance(10) => self.fib.allow_sweep(),
+            _ => self.time_passes(),
+        }
+        self.carry_out();
+    }
+
+    fn rib_decides(&mut self) {
+        let prefix = self.random.pick(&PREFIXES);
+        let target = self.random.chance(75).then(|| self.some_target());
+        match &target {
+            Some(target) => drop(self.wanted.insert(net(prefix), target.clone())),
+            None => drop(self.wanted.remove(&net(prefix))),
+        }
+        set(&mut self.fib, prefix, target);
+    }
+
+    /// Another program, or somebody who uses our number, writes or replaces.
+    fn somebody_writes(&mut self) {
+        let (prefix, route) = (net(self.random.pick(&PREFIXES)), self.some_route());
+        if !self.is_alive(&route) {
+            return;
+        }
+        let key = (prefix, route.metric);
+        if self.random.chance(50) {
+            self.foreign.insert(key, route.clone());
+            self.kernel.write(key, Some((STATIC, route)));
+        } else {
+            self.foreign.remove(&key);
+            self.kernel.write(key, Some((OURS, route)));
+        }
+    }
+
+    fn is_alive(&self, route: &KernelRoute) -> bool {
+        self.kernel.links.contains_key(&self.eth1) || !route.uses(self.eth1)
+    }
+
+    fn somebody_deletes(&mut self) {
+        let keys: Vec<_> = self.kernel.routes.keys().copied().collect();
+        let key = self.random.pick(&keys);
+        if PREFIXES.iter().any(|prefix| net(prefix) == key.0) {
+            self.foreign.remove(&key);
+            self.kernel.write(key, None);
+        }
+    }
+
+    /// Down, gone, up again, or back under another number.
+    fn eth1_changes(&mut self) {
+        let connected = (net("198.51.100.0/24"), 0);
+        if self.kernel.links.contains_key(&self.eth1) {
+            let is_gone = self.random.chance(50);
+            self.foreign.retain(|_, route| !route.uses_only(self.eth1));
+            self.kernel.link_down(self.eth1, is_gone);
+            if is_gone {
+                self.eth1 = self.next_index;
+                self.next_index += 1;
+            }
+        } else {
+            self.kernel.link_up(self.eth1, "eth1");
+            let route = unicast(&[way(None, self.eth1)], 0);
+            self.kernel.write(connected, Some((KERNEL, route)));
+        }
+    }
+
+    fn the_way_behind_changes(&mut self) {
+        let gateways = [way(Some("192.0.2.1"), 2), way(Some("198.51.100.1"), self.eth1)];
+        let route = unicast(&[self.random.pick(&gateways)], 0);
+        let new = (self.random.chance(70) && self.is_alive(&route)).then_some((STATIC, route));
+        self.kernel.write((net(BEHIND), 0), new);
+    }
+
+    fn time_passes(&mut self) {
+        self.now += Duration::from_millis(1 << self.random.below(14));
+        self.fib.handle_timeout(self.now);
+    }
+
+    /// What the RIB's task does after each input.
+    fn carry_out(&mut self) {
+        while let Some(event) = self.fib.poll_event() {
+            if event == FibEvent::WantsDump {
+                self.kernel.ask_dump();
+            }
+        }
+        while let Some(ops) = self.fib.poll_batch() {
+            for op in &ops {
+                self.check(op);
+            }
+            self.kernel.ask(ops);
+        }
+    }
+
+    /// Never delete-then-add: a deletion is of what is not wanted, or of another metric than the one in place.
+    fn check(&self, op: &FibOp) {
+        if op.kind != FibOpKind::Delete {
+            return;
+        }
+        let views = self.fib.query();
+        let Some(view) = views.iter().find(|view| view.prefix == op.prefix) else {
+            return;
+        };
+        match view.state {
+            "removing" | "stale" | "conflict" | "parked" => {}
+            "installed" => assert_ne!(view.metric, op.route.metric, "{} of {view:?}", words(op)),
+            state => panic!("{} while {state}: {view:?}", words(op)),
+        }
+    }
+
+    /// Peace: everything is delivered, nobody else writes, the kernel is reliable.
+    fn settle(&mut self) {
+        self.kernel.unreliability = 0;
+        self.kernel.capacity = usize::MAX;
+        self.fib.allow_sweep();
+        for _ in 0..2000 {
+            self.carry_out();
+            self.kernel.serve(&mut self.random);
+            self.kernel.dump_part(&mut self.random);
+            self.kernel.deliver_result(&mut self.fib);
+            self.kernel.deliver_events(&mut self.fib, 50);
+            if !self.kernel.is_quiet() || !self.fib.is_settled() {
+                continue;
+            }
+            let unfinished = ["refused", "pending", "removing", "stale"];
+            if self
+                .fib
+                .query()
+                .iter()
+                .all(|view| !unfinished.contains(&view.state))
+            {
+                return;
+            }
+            self.now = self
+                .fib
+                .poll_timeout()
+                .expect("somebody waits for nothing")
+                .max(self.now);
+            self.fib.handle_timeout(self.now);
+        }
+        panic!("no end: {:?}", self.fib.query());
+    }
+
+    /// What a kernel should hold that nothing but the present state had ever made.
+    fn expected(&self, target: &FibTarget) -> Option<KernelRoute> {
+        let metric = target.metric;
+        let FibAction::Via(hops) = &target.action else {
+            let action = KernelAction::Blackhole;
+            return Some(KernelRoute { action, metric });
+        };
+        let mut ways: Vec<KernelHop> = hops.iter().filter_map(|hop| self.way_to(hop.next_hop)).collect();
+        ways.sort();
+        if let [first, second] = ways[..]
+            && (first.gateway, first.device) == (second.gateway, second.device)
+        {
+            ways.pop();
+        }
+        (!ways.is_empty()).then(|| unicast(&ways, metric))
+    }
+
+    fn way_to(&self, next_hop: IpAddr) -> Option<KernelHop> {
+        let routes = self.kernel.routes.iter();
+        let covering =
+            routes.filter(|((prefix, _), (protocol, _))| *protocol != OURS && prefix.contains(&next_hop));
+        let (_, (_, route)) = covering.max_by_key(|((prefix, _), _)| prefix.prefix_len())?;
+        let KernelAction::Unicast(hops) = &route.action else {
+            return None;
+        };
+        Some(KernelHop {
+            gateway: hops[0].gateway.or(Some(next_hop)),
+            ..hops[0]
+        })
+    }
+
+    fn check_end(&self, seed: u64) {
+        let ours = |prefix: IpNet| -> Vec<&KernelRoute> {
+            let routes = self.kernel.routes.range((prefix, 0)..=(prefix, u32::MAX));
+            routes
+                .filter(|(_, (protocol, _))| *protocol == OURS)
+                .map(|(_, (_, route))| route)
+                .collect()
+        };
+        for prefix in PREFIXES.map(net) {
+            let expected = self.wanted.get(&prefix).and_then(|target| self.expected(target));
+            let expected = expected.filter(|route| !self.foreign.contains_key(&(prefix, route.metric)));
+            let expected: Vec<&KernelRoute> = expected.iter().collect();
+            assert_eq!(
+                ours(prefix),
+                expected,
+                "seed {seed}, {prefix}: {:?}",
+                self.fib.query()
+            );
+        }
+        for (key, route) in &self.foreign {
+            let there = self.kernel.routes.get(key);
+            assert_eq!(there, Some(&(STATIC, route.clone())), "seed {seed}, {key:?}");
+        }
+    }
+}
+
+#[test]
+fn every_history_ends_in_the_wanted_table_and_spares_foreign_routes() {
+    for seed in 0..SEEDS {
+        let mut history = History::new(seed);
+        for _ in 0..STEPS {
+            history.step();
+        }
+        history.settle();
+        let overwritten = &history.kernel.overwritten;
+        history.foreign.retain(|key, _| !overwritten.contains(key));
+        history.check_end(seed);
+    }
+}

@@ -1,0 +1,375 @@
+//! Whose routes are whose, and how they change.
+
+use super::*;
+
+const BLOCK: &str = "10.65.2.0/26";
+
+fn eth0(metric: u32) -> KernelRoute {
+    unicast(&[way(Some("192.0.2.12"), 2)], metric)
+}
+
+fn eth1(metric: u32) -> KernelRoute {
+    unicast(&[way(Some("198.51.100.7"), 3)], metric)
+}
+
+#[test]
+fn a_restart_writes_nothing_that_is_there_already() {
+    let mut fib = Fib::new(OURS);
+    let dropped = KernelRoute {
+        action: KernelAction::Blackhole,
+        metric: 0,
+    };
+    dump(
+        &mut fib,
+        &[route(BLOCK, OURS, eth0(0)), route("10.65.1.0/26", OURS, dropped)],
+    );
+    assert_eq!(fib.poll_event(), Some(FibEvent::Loaded { adopted: 2 }));
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "stale");
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    set(&mut fib, "10.65.1.0/26", Some(blackhole()));
+    fib.allow_sweep();
+    assert!(written(&mut fib).is_empty());
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+    assert_eq!(fib.counts().written, 0);
+}
+
+#[test]
+fn what_nobody_asked_for_yet_stays_until_the_sweep() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth0(0))]);
+    // The RIB found no best path so far; that is not a withdrawal.
+    set(&mut fib, BLOCK, None);
+    assert!(written(&mut fib).is_empty());
+    fib.allow_sweep();
+    assert_eq!(
+        written(&mut fib),
+        ["Delete 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+    assert_eq!(state(&fib, BLOCK), None);
+}
+
+#[test]
+fn a_withdrawal_before_the_sweep_removes_what_had_been_asked_for() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth0(0))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    set(&mut fib, BLOCK, None);
+    assert_eq!(written(&mut fib).len(), 1);
+}
+
+#[test]
+fn another_way_or_kind_is_one_replacement_and_the_newest_wins() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth1(0))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    assert_eq!(
+        batch(&mut fib),
+        ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+    set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 0)));
+    set(&mut fib, BLOCK, Some(blackhole()));
+    assert!(
+        batch(&mut fib).is_empty(),
+        "one change of a prefix at a time is under way"
+    );
+    fib.handle_result(&[]);
+    assert_eq!(written(&mut fib), ["Replace 10.65.2.0/26 blackhole metric 0"]);
+}
+
+#[test]
+fn another_metric_is_there_before_the_old_one_goes() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth0(100))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 50)));
+    assert_eq!(
+        batch(&mut fib),
+        ["Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 50"]
+    );
+    fib.handle_result(&[]);
+    assert_eq!(
+        written(&mut fib),
+        ["Delete 10.65.2.0/26 via 192.0.2.12 dev 2 metric 100"]
+    );
+}
+
+#[test]
+fn another_metric_that_the_kernel_refuses_leaves_the_old_one() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth0(100))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 50)));
+    batch(&mut fib);
+    fib.handle_result(&[FibRefusal {
+        at: 0,
+        errno: ENETUNREACH,
+    }]);
+    assert!(written(&mut fib).is_empty());
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "refused");
+}
+
+#[test]
+fn of_two_routes_left_over_the_one_with_the_wanted_metric_is_kept() {
+    for order in [[50, 100], [100, 50]] {
+        let found = order.map(|metric| route(BLOCK, OURS, eth0(metric)));
+        let mut fib = loaded(&found);
+        set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 50)));
+        assert_eq!(
+            written(&mut fib),
+            ["Delete 10.65.2.0/26 via 192.0.2.12 dev 2 metric 100"]
+        );
+    }
+}
+
+#[test]
+fn a_foreign_route_with_our_prefix_and_metric_is_left_alone_until_it_goes() {
+    let mut fib = loaded(&[route(BLOCK, STATIC, eth1(0))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    assert!(written(&mut fib).is_empty());
+    let reason = "another program has this prefix and metric (protocol 4)".to_owned();
+    assert_eq!(state(&fib, BLOCK), Some(("conflict", Some(reason))));
+    fib.handle_kernel([gone(BLOCK, STATIC, eth1(0))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+}
+
+#[test]
+fn a_foreign_route_with_another_metric_is_no_conflict() {
+    let mut fib = loaded(&[route(BLOCK, STATIC, eth1(7))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    assert_eq!(written(&mut fib).len(), 1);
+}
+
+#[test]
+fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    written(&mut fib);
+    fib.handle_kernel([KernelEvent::Route {
+        prefix: net(BLOCK),
+        protocol: STATIC,
+        route: eth1(0),
+        is_replacement: true,
+    }]);
+    set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 0)));
+    assert!(
+        written(&mut fib).is_empty(),
+        "a replacement would overwrite the foreign route"
+    );
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "conflict");
+}
+
+#[test]
+fn a_route_removed_or_changed_by_hand_is_put_right_and_counted() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    written(&mut fib);
+    fib.handle_kernel([gone(BLOCK, OURS, eth0(0))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+    fib.handle_kernel([KernelEvent::Route {
+        prefix: net(BLOCK),
+        protocol: OURS,
+        route: eth1(0),
+        is_replacement: true,
+    }]);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+    assert_eq!(fib.repaired(), 2);
+}
+
+#[test]
+fn a_route_with_our_number_that_nobody_wants_is_removed_after_the_sweep_too() {
+    let mut fib = loaded(&[]);
+    fib.allow_sweep();
+    fib.handle_kernel([route(BLOCK, OURS, eth0(0))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Delete 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+}
+
+#[test]
+fn a_fighter_is_answered_ever_more_slowly() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    written(&mut fib);
+    let mut now = Instant::now();
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        fib.handle_timeout(now);
+        fib.handle_kernel([gone(BLOCK, OURS, eth0(0))]);
+        let at_once = written(&mut fib);
+        if at_once.is_empty() {
+            let due = fib.poll_timeout().unwrap();
+            waits.push(due - now);
+            now = due;
+            fib.handle_timeout(now);
+            assert_eq!(written(&mut fib).len(), 1, "put back when the wait is over");
+        } else {
+            waits.push(Duration::ZERO);
+        }
+    }
+    assert_eq!(waits[0], Duration::ZERO);
+    assert!(
+        waits.is_sorted() && waits[7] > Duration::from_millis(500),
+        "{waits:?}"
+    );
+    assert_eq!(fib.repaired(), 8);
+}
+
+#[test]
+fn one_refused_route_does_not_hold_up_the_others_and_is_tried_again() {
+    let mut fib = loaded(&[]);
+    let start = Instant::now();
+    fib.handle_timeout(start);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    set(&mut fib, "10.65.3.0/26", Some(via(&[hop("192.0.2.13")], 0)));
+    batch(&mut fib);
+    fib.handle_result(&[FibRefusal {
+        at: 0,
+        errno: ENETUNREACH,
+    }]);
+    assert_eq!(state(&fib, "10.65.3.0/26"), Some(("installed", None)));
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "refused");
+    assert!(written(&mut fib).is_empty() && fib.is_settled());
+    // The first call after the refusal sets the date.
+    assert_eq!(fib.poll_timeout(), Some(start));
+    fib.handle_timeout(start);
+    let due = fib.poll_timeout().unwrap();
+    assert_eq!(due, start + FIRST_RETRY);
+    fib.handle_timeout(due);
+    assert_eq!(written(&mut fib).len(), 1);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+}
+
+#[test]
+fn a_refused_route_is_tried_again_when_its_way_changes_in_the_least() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 0)));
+    batch(&mut fib);
+    fib.handle_result(&[FibRefusal {
+        at: 0,
+        errno: ENETUNREACH,
+    }]);
+    let route = unicast(&[way(None, 3)], 0);
+    fib.handle_kernel([
+        gone("198.51.100.0/24", KERNEL, route.clone()),
+        super::route("198.51.100.0/24", KERNEL, route),
+    ]);
+    assert_eq!(written(&mut fib).len(), 1);
+}
+
+#[test]
+fn something_unknown_in_the_way_is_looked_up_once() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    for expected in [Some(FibEvent::WantsDump), None] {
+        batch(&mut fib);
+        fib.handle_result(&[FibRefusal { at: 0, errno: EEXIST }]);
+        assert_eq!(fib.poll_event(), expected);
+        dump(&mut fib, &[route(BLOCK, STATIC, eth1(0))]);
+    }
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "conflict");
+}
+
+#[test]
+fn an_overrun_asks_for_one_dump_and_nothing_is_written_before_its_end() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    written(&mut fib);
+    fib.handle_kernel([KernelEvent::Overrun]);
+    fib.handle_kernel([KernelEvent::AddressGone, KernelEvent::AddressGone]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    assert_eq!(fib.poll_event(), None);
+    set(&mut fib, "10.65.3.0/26", Some(blackhole()));
+    assert_eq!(fib.poll_batch(), None);
+    fib.handle_kernel([KernelEvent::DumpBegin, KernelEvent::Overrun]);
+    fib.handle_kernel(node());
+    assert_eq!(fib.poll_batch(), None);
+    fib.handle_kernel([KernelEvent::DumpEnd]);
+    assert_eq!(
+        fib.poll_event(),
+        Some(FibEvent::WantsDump),
+        "lost again while dumping"
+    );
+    dump(&mut fib, &[]);
+    let mut all = written(&mut fib);
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            "Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0",
+            "Create 10.65.3.0/26 blackhole metric 0",
+        ]
+    );
+    assert_eq!((fib.repaired(), fib.counts().dumps), (1, 2));
+}
+
+#[test]
+fn a_change_by_others_while_ours_is_under_way_is_looked_up() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    batch(&mut fib);
+    fib.handle_kernel([gone(BLOCK, OURS, eth0(0))]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    fib.handle_result(&[]);
+    dump(&mut fib, &[]);
+    assert_eq!(written(&mut fib).len(), 1);
+}
+
+#[test]
+fn during_a_dump_next_hops_are_answered_from_the_last_picture() {
+    let mut fib = loaded(&[]);
+    fib.handle_kernel([KernelEvent::Overrun, KernelEvent::DumpBegin]);
+    assert!(matches!(
+        fib.track(ip("192.0.2.12")),
+        Reachability::Reachable { .. }
+    ));
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    fib.handle_kernel(node().into_iter().chain([KernelEvent::DumpEnd]));
+    assert_eq!(fib.poll_event(), None);
+}
+
+#[test]
+fn batches_are_bounded_and_no_family_waits_for_the_other() {
+    let mut fib = loaded(&[]);
+    for number in 0..2000u32 {
+        let [_, _, high, low] = number.to_be_bytes();
+        set(&mut fib, &format!("10.{high}.{low}.0/24"), Some(blackhole()));
+        set(&mut fib, &format!("fd00:{number:x}::/64"), Some(blackhole()));
+    }
+    let first = fib.poll_batch().unwrap();
+    assert_eq!(first.len(), BATCH);
+    let ipv6 = first
+        .iter()
+        .filter(|op| matches!(op.prefix, IpNet::V6(_)))
+        .count();
+    assert_eq!(ipv6, BATCH / 2);
+    assert!(fib.poll_batch().is_some() && fib.poll_batch().is_none());
+    fib.handle_result(&[]);
+    fib.handle_result(&[]);
+    assert_eq!(written(&mut fib).len(), 4000 - 2 * BATCH);
+}
+
+#[test]
+fn pages_together_are_the_whole_table_in_order() {
+    let mut fib = loaded(&[]);
+    for number in 0..50 {
+        set(&mut fib, &format!("10.65.{number}.0/24"), Some(blackhole()));
+        set(&mut fib, &format!("fd00:{number:x}::/64"), Some(blackhole()));
+    }
+    let whole = fib.query();
+    assert!(whole.is_sorted_by_key(|view| view.prefix) && whole.len() == 100);
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = fib.query_page(after, 7);
+        assert!(page.len() <= 7);
+        let is_last = page.len() < 7;
+        after = page.last().map(|view| view.prefix).or(after);
+        paged.extend(page);
+        if is_last {
+            break;
+        }
+    }
+    assert_eq!(paged, whole);
+}

@@ -1,0 +1,156 @@
+//! The thread that writes: batches of route changes, one acknowledgement for many.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use crate::fib::{FibOp, FibRefusal, KernelEvent};
+use crate::io::netlink::dump::DumpStarter;
+use crate::io::netlink::encode::Encoder;
+use crate::io::netlink::socket::Endpoint;
+use crate::io::netlink::{Report, Request, decode};
+
+/// Messages in one datagram. Measured: between 64 and 512 all is the same.
+const PER_DATAGRAM: usize = 256;
+/// Octets read at a time; answers are far shorter.
+const READ_LEN: usize = 32 << 10;
+/// Tries of a change that fails for want of memory or the like.
+const TRIES: u32 = 4;
+/// The wait before the second try; doubled for each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+
+/// Writes on its own socket, whose notifications the monitor does not get.
+pub(super) struct Writer {
+    endpoint: Endpoint,
+    encoder: Encoder,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub(super) fn new(endpoint: Endpoint, protocol: u8, table: u32) -> Self {
+        Writer {
+            endpoint,
+            encoder: Encoder::new(protocol, table),
+            sequence: 0,
+            buffer: Vec::with_capacity(READ_LEN),
+        }
+    }
+
+    /// Serves requests until nobody is left to ask or to be told.
+    pub(super) fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        dumps: &Arc<DumpStarter>,
+        to_rib: &mpsc::Sender<Report>,
+    ) {
+        while let Some(request) = requests.blocking_recv() {
+            let is_heard = match request {
+                Request::Dump => match dumps.start() {
+                    Ok(()) => true,
+                    Err(error) => {
+                        error!(%error, "the kernel's routes cannot be asked for");
+                        false
+                    }
+                },
+                Request::Apply(ops) => self.carry_out(&ops, to_rib),
+            };
+            if !is_heard {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, ops: &[FibOp], to_rib: &mpsc::Sender<Report>) -> bool {
+        let mut refusals = Vec::new();
+        let result = self.apply(ops, &mut refusals);
+        self.try_again(ops, &mut refusals);
+        // The batch is answered whatever happened: the FIB waits for it.
+        if to_rib.blocking_send(Report::Applied(refusals)).is_err() {
+            return false;
+        }
+        let Err(error) = result else { return true };
+        warn!(%error, "answers of the kernel were lost; dumping the tables");
+        let events = vec![KernelEvent::Overrun];
+        to_rib.blocking_send(Report::Events(events)).is_ok()
+    }
+
+    fn apply(&mut self, ops: &[FibOp], refusals: &mut Vec<FibRefusal>) -> io::Result<()> {
+        for (chunk_at, chunk) in ops.chunks(PER_DATAGRAM).enumerate() {
+            let first = self.sequence.wrapping_add(1);
+            self.encoder.clear();
+            for (at, op) in chunk.iter().enumerate() {
+                self.sequence = self.sequence.wrapping_add(1);
+                let is_last = at + 1 == chunk.len();
+                self.encoder.append(self.sequence, is_last, op);
+            }
+            self.endpoint.send(self.encoder.bytes())?;
+            self.collect(first, chunk_at * PER_DATAGRAM, refusals)?;
+        }
+        Ok(())
+    }
+
+    /// Reads until the last message is answered. Errors of earlier ones come before, unasked.
+    fn collect(&mut self, first: u32, base: usize, refusals: &mut Vec<FibRefusal>) -> io::Result<()> {
+        let count = self.sequence.wrapping_sub(first) as usize;
+        loop {
+            self.buffer.clear();
+            match self.endpoint.socket.recv(&mut self.buffer, 0) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            for answer in decode::messages(&self.buffer) {
+                let Some(errno) = answer.error() else { continue };
+                // Left over from a batch whose answers were lost.
+                let at = answer.sequence.wrapping_sub(first) as usize;
+                if at > count {
+                    continue;
+                }
+                if errno != 0 {
+                    refusals.push(FibRefusal { at: base + at, errno });
+                }
+                if at == count {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Repeats what failed for a reason that passes by itself. All else is for the FIB to judge.
+    fn try_again(&mut self, ops: &[FibOp], refusals: &mut Vec<FibRefusal>) {
+        let mut wait = FIRST_WAIT;
+        for _ in 1..TRIES {
+            let (again, others): (Vec<_>, Vec<_>) =
+                refusals.drain(..).partition(|refusal| is_passing(refusal.errno));
+            *refusals = others;
+            if again.is_empty() {
+                return;
+            }
+            thread::sleep(wait);
+            wait *= 2;
+            let repeated: Vec<FibOp> = again.iter().map(|refusal| ops[refusal.at].clone()).collect();
+            let mut refused = Vec::new();
+            if self.apply(&repeated, &mut refused).is_err() {
+                refusals.extend(again);
+                break;
+            }
+            refusals.extend(refused.into_iter().map(|refusal| FibRefusal {
+                at: again[refusal.at].at,
+                errno: refusal.errno,
+            }));
+        }
+        refusals.sort_unstable_by_key(|refusal| refusal.at);
+    }
+}
+
+fn is_passing(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ENOMEM | libc::ENOBUFS | libc::EAGAIN | libc::EBUSY | libc::EINTR
+    )
+}
