@@ -10,7 +10,7 @@ DEMO_ARGS := $(if $(ONCE),--once)
 help:
 	@echo "make demo       three nodes in namespaces: sessions, kernel routes, pings; ONCE=1 ends after the checks"
 	@echo "make test       all tests: units, then scenarios with real BIRD, etcd and kernel (root)"
-	@echo "make unit       unit tests only (no root, no packages)"
+	@echo "make unit       all tests but the testbed's (no root; some start a real etcd)"
 	@echo "make scenarios  the testbed only; one file: make scenarios TEST=restart"
 	@echo "make lint       format, clippy, documentation, layering"
 
@@ -20,7 +20,7 @@ demo: deps
 
 test: deps unit scenarios
 
-unit:
+unit: deps
 	$(CARGO) test --profile $(PROFILE) --workspace --exclude pipit-testbed
 
 scenarios: deps
