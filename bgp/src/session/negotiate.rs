@@ -18,8 +18,9 @@ const HOLD_TIME_MIN: u16 = 3;
 /// The restart time has twelve bits (RFC 4724 §3).
 const RESTART_TIME_MAX: u64 = 4_095;
 
-/// The OPEN that a peer's configuration means. `is_restarting`: this daemon came back with its forwarding state
-/// kept, and peers shall keep theirs (RFC 4724 §4.1).
+/// The OPEN that a peer's configuration means. `is_restarting`: this daemon has just come back, and peers shall not
+/// wait for its End-of-RIB (RFC 4724 §4.1). That forwarding went on (the F bit) is always said: kernel routes stay
+/// whatever becomes of the daemon, and without the bit a peer would drop ours after a mere loss of the connection.
 pub(crate) fn our_open(config: &PeerConfig, is_restarting: bool) -> Open {
     let mut capabilities: Vec<Capability> = config
         .families
@@ -76,7 +77,7 @@ fn restart_capability(config: &PeerConfig, is_restarting: bool) -> Option<Capabi
                 .map(|f| RestartFamily {
                     afi: f.afi(),
                     safi: f.safi(),
-                    is_forwarding: is_restarting,
+                    is_forwarding: true,
                 })
                 .collect(),
         ),

@@ -85,6 +85,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let (kind, place, source) = source_of(&config.datastore)?;
     let mut store = task::spawn(source, config.node_name.clone(), watched, cancel.clone());
+    let rib_handle = rib.clone();
     let api = Api {
         node_name: config.node_name.clone(),
         datastore: (kind, place),
@@ -112,6 +113,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     info!("ending as for a restart: kernel routes stay, peers keep ours");
     control.abort();
     cancel.cancel();
+    // First the RIB: that our sessions end is no reason to take their routes out of the kernel.
+    rib_handle.end().await;
     speaker.shutdown(Stop::Restart).await;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The loop around the [`Rib`]: what it is told, what it is asked, what it wants done.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub enum Command {
     Configured(Vec<PeerId>),
     /// A question.
     Query(Query),
+    /// End, and leave the kernel as it is.
+    End(oneshot::Sender<()>),
 }
 
 /// Counts of every peer, and totals.
@@ -75,6 +78,14 @@ impl RibHandle {
     pub async fn send(&self, command: Command) {
         // The task ends only with the daemon.
         let _ = self.0.send(command).await;
+    }
+
+    /// Ends the task. Afterwards nothing that becomes of sessions reaches the kernel any more.
+    pub async fn end(&self) {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::End(reply)).await;
+        // A task that is gone already has ended, too.
+        let _ = done.await;
     }
 
     /// Counts by peer, and totals.
@@ -153,7 +164,14 @@ impl RibTask {
             };
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => self.handle_commands(command),
+                    Some(command) => {
+                        if let ControlFlow::Break(done) = self.handle_commands(command) {
+                            drop(self);
+                            // Whoever asked may have gone as well.
+                            let _ = done.send(());
+                            return;
+                        }
+                    }
                     None => return,
                 },
                 Some(report) = self.reports.recv() => self.handle_reports(report),
@@ -171,18 +189,20 @@ impl RibTask {
     }
 
     /// What was said together acts together.
-    fn handle_commands(&mut self, first: Command) {
-        self.handle_command(first);
+    fn handle_commands(&mut self, first: Command) -> ControlFlow<oneshot::Sender<()>> {
+        self.handle_command(first)?;
         for _ in 0..BURST {
             match self.commands.try_recv() {
-                Ok(command) => self.handle_command(command),
-                Err(_) => return,
+                Ok(command) => self.handle_command(command)?,
+                Err(_) => break,
             }
         }
+        ControlFlow::Continue(())
     }
 
-    fn handle_command(&mut self, command: Command) {
+    fn handle_command(&mut self, command: Command) -> ControlFlow<oneshot::Sender<()>> {
         match command {
+            Command::End(done) => return ControlFlow::Break(done),
             Command::Node(settings) => self.rib.set_node(settings),
             Command::Policy(family, policy) => self.rib.set_policy(family, *policy),
             Command::Originate(net, is_in_kernel) => self.rib.originate(net, is_in_kernel),
@@ -198,6 +218,7 @@ impl RibTask {
             }
             Command::Query(query) => self.answer(query),
         }
+        ControlFlow::Continue(())
     }
 
     fn answer(&mut self, query: Query) {
