@@ -3,6 +3,11 @@
 //! `cargo bench -p pipit-bgp --no-default-features --bench update`. The figure to reach: 5 M prefixes/s a core, both
 //! ways, without an allocation a prefix.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot make its input has nothing to measure"
+)]
+
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ipnet::{Ipv4Net, Ipv6Net};
