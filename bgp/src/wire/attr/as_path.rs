@@ -31,6 +31,12 @@ pub struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
+    /// How many ASes the segment holds.
+    #[expect(clippy::len_without_is_empty, reason = "decoding refuses an empty segment")]
+    pub fn len(self) -> usize {
+        self.members.len() / 4
+    }
+
     /// The ASes in order.
     pub fn members(self) -> impl Iterator<Item = Asn> + 'a {
         self.members.chunks_exact(4).map(|octets| Asn(be32(octets)))
@@ -77,7 +83,7 @@ impl<'a> AsPathView<'a> {
     pub fn decision_len(self) -> u16 {
         self.segments().fold(0, |len, segment| {
             len + match segment.kind {
-                AS_SEQUENCE => (segment.members.len() / 4) as u16,
+                AS_SEQUENCE => segment.len() as u16,
                 AS_SET => 1,
                 _ => 0,
             }
@@ -121,20 +127,24 @@ impl fmt::Display for AsPathView<'_> {
 pub(crate) fn prepend(path: &[u8], prefix: &[Asn], out: &mut Vec<u8>) {
     let view = AsPathView(path);
     let (joined, rest): (SmallVec<[Asn; 16]>, &[u8]) = match view.segments().next() {
-        Some(first) if first.kind == AS_SEQUENCE && first.members.len() / 4 + prefix.len() <= SEGMENT_MAX => {
-            (
-                prefix.iter().copied().chain(first.members()).collect(),
-                &path[2 + first.members.len()..],
-            )
-        }
+        Some(first) if first.kind == AS_SEQUENCE && first.len() + prefix.len() <= SEGMENT_MAX => (
+            prefix.iter().copied().chain(first.members()).collect(),
+            &path[2 + first.members.len()..],
+        ),
         _ => (SmallVec::from_slice(prefix), path),
     };
     for part in joined.chunks(SEGMENT_MAX) {
-        out.extend_from_slice(&[AS_SEQUENCE, part.len() as u8]);
-        part.iter()
-            .for_each(|asn| out.extend_from_slice(&asn.0.to_be_bytes()));
+        put_segment(AS_SEQUENCE, part.iter().copied(), out);
     }
     out.extend_from_slice(rest);
+}
+
+/// Writes one segment of at most [`SEGMENT_MAX`] ASes.
+pub(crate) fn put_segment(kind: u8, members: impl Iterator<Item = Asn>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[kind, 0]);
+    members.for_each(|asn| out.extend_from_slice(&asn.0.to_be_bytes()));
+    out[start + 1] = ((out.len() - start) / 4) as u8;
 }
 
 pub(crate) fn be32(octets: &[u8]) -> u32 {

@@ -48,8 +48,15 @@ pub const LARGE_COMMUNITIES: u8 = 32;
 /// RFC 9234.
 pub const OTC: u8 = 35;
 
+/// Longest value: the extended length has two octets.
+pub(crate) const VALUE_MAX: usize = u16::MAX as usize;
+
 /// Writes one attribute; the extended length is used only where the value needs it.
+///
+/// A value beyond [`VALUE_MAX`], which only editing can make, is cut so that the bytes stay readable. Such a set is
+/// never sent: no message has room for it, and `encode_announce` refuses it before it narrows anything.
 pub(crate) fn put(out: &mut Vec<u8>, flags: u8, code: u8, value: &[u8]) {
+    let value = &value[..value.len().min(VALUE_MAX)];
     match u8::try_from(value.len()) {
         Ok(len) => out.extend_from_slice(&[flags & !EXTENDED_LENGTH, code, len]),
         Err(_) => {

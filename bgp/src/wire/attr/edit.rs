@@ -29,6 +29,8 @@ pub struct AttrEdit {
     pub med: Change<u32>,
     /// LOCAL_PREF.
     pub local_pref: Change<u32>,
+    /// Communities that go, before any is added. The attribute goes with the last of them.
+    pub remove_communities: SmallVec<[u32; 4]>,
     /// Communities to add; one that is there already is not added again.
     pub add_communities: SmallVec<[u32; 4]>,
     /// Large communities to add, likewise.
@@ -37,7 +39,8 @@ pub struct AttrEdit {
     pub originator_id: Option<RouterId>,
     /// Cluster id put before the CLUSTER_LIST.
     pub prepend_cluster: Option<ClusterId>,
-    /// ORIGINATOR_ID and CLUSTER_LIST go: the route leaves the AS.
+    /// The route leaves the AS, and what is the AS's own goes: ORIGINATOR_ID and CLUSTER_LIST (RFC 4456 §8), extended
+    /// communities that are not transitive (RFC 4360 §6), AIGP (RFC 7311 §3.1: off towards other ASes by default).
     pub removes_reflection: bool,
     /// Only to Customer (RFC 9234).
     pub otc: Change<Asn>,
@@ -51,33 +54,21 @@ impl AttrEdit {
 
     /// Appends the changed set to `out`.
     pub fn apply(&self, canonical: &[u8], out: &mut Vec<u8>) {
+        if self.is_empty() {
+            out.extend_from_slice(canonical);
+            return;
+        }
         out.reserve(canonical.len() + 32);
         let mut additions = self.additions().into_iter().peekable();
         for attr in AttrView::new(canonical).iter() {
-            while let Some(missing) = additions.next_if(|&at| at < attr.code) {
-                self.write(
-                    RawAttr {
-                        flags: 0,
-                        code: missing,
-                        value: &[],
-                    },
-                    false,
-                    out,
-                );
+            while let Some(missing) = additions.next_if(|&code| code < attr.code) {
+                self.write(absent(missing), false, out);
             }
             additions.next_if_eq(&attr.code);
             self.write(attr, true, out);
         }
         for missing in additions {
-            self.write(
-                RawAttr {
-                    flags: 0,
-                    code: missing,
-                    value: &[],
-                },
-                false,
-                out,
-            );
+            self.write(absent(missing), false, out);
         }
     }
 
@@ -125,25 +116,27 @@ impl AttrEdit {
                 };
                 put_changed(change, OPTIONAL | TRANSITIVE, attr, out);
             }
-            code::COMMUNITIES if !self.add_communities.is_empty() => {
-                let mut all = value.to_vec();
-                for community in &self.add_communities {
-                    if !value.chunks_exact(4).any(|have| be32(have) == *community) {
-                        all.extend_from_slice(&community.to_be_bytes());
-                    }
-                }
-                put(out, flags | OPTIONAL | TRANSITIVE, code, &all);
+            code::COMMUNITIES if !(self.add_communities.is_empty() && self.remove_communities.is_empty()) => {
+                let add: SmallVec<[[u8; 4]; 4]> = self
+                    .add_communities
+                    .iter()
+                    .map(|value| value.to_be_bytes())
+                    .collect();
+                let stays = |value: &[u8; 4]| !self.remove_communities.contains(&be32(value));
+                put_list(flags | OPTIONAL | TRANSITIVE, attr, stays, &add, out);
             }
             code::LARGE_COMMUNITIES if !self.add_large_communities.is_empty() => {
-                let mut all = value.to_vec();
-                for community in &self.add_large_communities {
-                    let octets: Vec<u8> = community.iter().flat_map(|part| part.to_be_bytes()).collect();
-                    if !value.chunks_exact(12).any(|have| have == octets) {
-                        all.extend_from_slice(&octets);
-                    }
-                }
-                put(out, flags | OPTIONAL | TRANSITIVE, code, &all);
+                let add: SmallVec<[[u8; 12]; 2]> =
+                    self.add_large_communities.iter().map(large_octets).collect();
+                put_list(flags | OPTIONAL | TRANSITIVE, attr, |_| true, &add, out);
             }
+            code::EXTENDED_COMMUNITIES if self.removes_reflection => {
+                put_list(flags, attr, is_transitive::<8>, &[], out);
+            }
+            code::IPV6_EXTENDED_COMMUNITIES if self.removes_reflection => {
+                put_list(flags, attr, is_transitive::<20>, &[], out);
+            }
+            code::AIGP if self.removes_reflection => {}
             code::ORIGINATOR_ID | code::CLUSTER_LIST if self.removes_reflection => {}
             code::ORIGINATOR_ID => match self.originator_id {
                 Some(id) if !is_present => put(out, OPTIONAL, code, &id.0.octets()),
@@ -158,6 +151,49 @@ impl AttrEdit {
             }
             _ => put(out, flags, code, value),
         }
+    }
+}
+
+fn absent(code: u8) -> RawAttr<'static> {
+    RawAttr {
+        flags: 0,
+        code,
+        value: &[],
+    }
+}
+
+fn large_octets(community: &[u32; 3]) -> [u8; 12] {
+    let mut octets = [0; 12];
+    for (part, field) in community.iter().zip(octets.chunks_exact_mut(4)) {
+        field.copy_from_slice(&part.to_be_bytes());
+    }
+    octets
+}
+
+/// RFC 4360 §2, RFC 5701 §2: the T bit of the type's first octet says "non-transitive".
+fn is_transitive<const N: usize>(community: &[u8; N]) -> bool {
+    community[0] & 0x40 == 0
+}
+
+/// Writes a list of values of `N` octets: those that stay in their order, then those to add that are not there yet.
+/// An empty list is no attribute: RFC 7606 §7.8 calls one malformed.
+fn put_list<const N: usize>(
+    flags: u8,
+    attr: RawAttr<'_>,
+    stays: impl Fn(&[u8; N]) -> bool,
+    add: &[[u8; N]],
+    out: &mut Vec<u8>,
+) {
+    let (values, _) = attr.value.as_chunks::<N>();
+    let mut list: Vec<[u8; N]> = Vec::with_capacity(values.len() + add.len());
+    list.extend(values.iter().filter(|value| stays(value)));
+    for value in add {
+        if !list.contains(value) {
+            list.push(*value);
+        }
+    }
+    if !list.is_empty() {
+        put(out, flags, attr.code, list.as_flattened());
     }
 }
 
@@ -233,5 +269,79 @@ mod tests {
             &inside,
         );
         assert_eq!(outside, originated());
+    }
+    fn with(attributes: &[(u8, u8, &[u8])]) -> Vec<u8> {
+        let mut out = originated();
+        attributes
+            .iter()
+            .for_each(|&(flags, code, value)| put(&mut out, flags, code, value));
+        out
+    }
+
+    #[test]
+    fn rfc4360_6_what_is_the_as_own_leaves_no_trace_outside() {
+        let leaves = AttrEdit {
+            removes_reflection: true,
+            ..AttrEdit::default()
+        };
+        let (transitive, own) = ([0, 2, 0, 1, 0, 0, 0, 1], [0x43, 0, 0, 0, 0, 0, 0, 0]);
+        let inside = with(&[
+            (0xc0, code::EXTENDED_COMMUNITIES, &[own, transitive].concat()),
+            (0xc0, code::IPV6_EXTENDED_COMMUNITIES, &[0x40; 20]),
+            (0x80, code::AIGP, &[1, 0, 11, 0, 0, 0, 0, 0, 0, 0, 9]),
+        ]);
+        assert_eq!(
+            apply(&leaves, &inside),
+            with(&[(0xc0, code::EXTENDED_COMMUNITIES, &transitive)])
+        );
+        assert_eq!(apply(&AttrEdit::default(), &inside), inside);
+    }
+
+    #[test]
+    fn communities_go_before_others_come_and_an_empty_list_is_no_attribute() {
+        let set = with(&[(0xe0, code::COMMUNITIES, &[0, 0, 0, 1, 0, 0, 0, 2])]);
+        let edit = |remove: &[u32], add: &[u32]| AttrEdit {
+            remove_communities: SmallVec::from_slice(remove),
+            add_communities: SmallVec::from_slice(add),
+            ..AttrEdit::default()
+        };
+        let communities = |edit: &AttrEdit| {
+            let out = apply(edit, &set);
+            AttrView::new(&out).communities().collect::<Vec<_>>()
+        };
+        assert_eq!(communities(&edit(&[1, 3], &[])), [2]);
+        assert_eq!(communities(&edit(&[1], &[5, 5, 1, 2])), [2, 5, 1]);
+        assert_eq!(apply(&edit(&[1, 2], &[]), &set), originated());
+        assert_eq!(apply(&edit(&[1, 2], &[]), &originated()), originated());
+        // The Partial bit tells of the attribute's way, whatever we add.
+        let out = apply(&edit(&[], &[9]), &set);
+        assert_eq!(
+            AttrView::new(&out).iter().last().map(|attr| attr.flags),
+            Some(0xe0)
+        );
+    }
+
+    #[test]
+    fn rfc8092_2_no_large_community_is_there_twice() {
+        let edit = AttrEdit {
+            add_large_communities: SmallVec::from_slice(&[[1, 2, 3], [1, 2, 3], [4, 5, 6]]),
+            ..AttrEdit::default()
+        };
+        let twice = apply(&edit, &apply(&edit, &originated()));
+        let large: Vec<_> = AttrView::new(&twice).large_communities().collect();
+        assert_eq!(large, [[1, 2, 3], [4, 5, 6]]);
+    }
+
+    #[test]
+    fn a_value_beyond_any_message_is_cut_and_stays_readable() {
+        let edit = AttrEdit {
+            prepend_as: (1..=20_000).map(Asn).collect(),
+            med: Change::Set(7),
+            ..AttrEdit::default()
+        };
+        let out = apply(&edit, &originated());
+        let view = AttrView::new(&out);
+        assert_eq!(view.get(code::AS_PATH).map(<[u8]>::len), Some(code::VALUE_MAX));
+        assert_eq!(view.med(), Some(7));
     }
 }

@@ -3,6 +3,7 @@
 //! Received attributes are checked ([`validate`]: the table of RFC 7606) and brought into a canonical form that the
 //! rest of pipit stores, compares and edits as bytes: see [`AttrView`].
 
+pub(crate) mod as4;
 pub mod as_path;
 pub mod code;
 mod edit;

@@ -1,5 +1,7 @@
 //! Canonical attribute bytes, read in place.
 
+use std::net::Ipv4Addr;
+
 use crate::asn::Asn;
 use crate::router_id::{ClusterId, RouterId};
 use crate::wire::attr::as_path::{AsPathView, be32};
@@ -73,6 +75,31 @@ impl<'a> AttrView<'a> {
     /// LOCAL_PREF.
     pub fn local_pref(self) -> Option<u32> {
         self.get(code::LOCAL_PREF).map(be32)
+    }
+
+    /// ATOMIC_AGGREGATE.
+    pub fn is_atomic_aggregate(self) -> bool {
+        self.get(code::ATOMIC_AGGREGATE).is_some()
+    }
+
+    /// AGGREGATOR: who aggregated, and that speaker's address.
+    pub fn aggregator(self) -> Option<(Asn, Ipv4Addr)> {
+        let value = self.get(code::AGGREGATOR)?;
+        Some((Asn(be32(value)), be32(value.get(4..)?).into()))
+    }
+
+    /// The metric of AIGP (RFC 7311 §3), the first where there are several.
+    pub fn aigp(self) -> Option<u64> {
+        let mut rest = self.get(code::AIGP)?;
+        while let [kind, high, low, ..] = rest {
+            let (tlv, after) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+            match (kind, tlv) {
+                (1, [_, _, _, metric @ ..]) => return metric.try_into().ok().map(u64::from_be_bytes),
+                (_, []) => return None,
+                _ => rest = after,
+            }
+        }
+        None
     }
 
     /// Communities (RFC 1997), as written.

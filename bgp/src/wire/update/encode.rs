@@ -1,13 +1,15 @@
 //! Routes to UPDATE bytes: one attribute set and many prefixes to as few messages as fit.
 
-use crate::asn::Asn;
+use smallvec::SmallVec;
+
 use crate::family::{Family, FamilySet};
 use crate::next_hop::NextHop;
 use crate::prefix::Prefix;
-use crate::wire::attr::as_path::{AsPathView, be32};
-use crate::wire::attr::code::{self, EXTENDED_LENGTH, OPTIONAL, TRANSITIVE, put};
-use crate::wire::attr::{AttrView, RawAttr};
-use crate::wire::update::{Nlri, nlri};
+use crate::wire::attr::code::{self, OPTIONAL, TRANSITIVE, VALUE_MAX, put};
+use crate::wire::attr::{AttrView, RawAttr, as4};
+use crate::wire::header;
+use crate::wire::iana::message;
+use crate::wire::update::{Nlri, mp_reach, nlri};
 
 /// What encoding must know of a session. Sessions with equal options get equal bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -23,7 +25,8 @@ pub struct EncodeOptions {
 /// Routes that cannot be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EncodeError {
-    /// The attributes leave no room for a prefix.
+    /// The attributes leave no room for the family's longest prefix. The rule does not look at the prefixes at hand:
+    /// whether a set can be sent must not depend on how the RIB grouped its routes.
     #[error("attributes of {attributes_len} octets do not fit into a message of {max_message_len}")]
     TooLong {
         /// Octets of the attributes.
@@ -33,17 +36,14 @@ pub enum EncodeError {
     },
 }
 
-const MARKER_LEN: usize = 16;
-const HEADER_LEN: usize = 19;
-const UPDATE: u8 = 2;
-/// Longest prefix with its path identifier.
-const NLRI_MAX: usize = 4 + 1 + 16;
+/// Octets of the two length fields, all that an UPDATE must have (RFC 4271 §4.3).
+const LENGTHS: usize = 4;
 
 /// Appends the UPDATEs that announce `prefixes` with these canonical attributes and this next hop. IPv4 prefixes
 /// with an IPv4 next hop go into the classic fields, all others into MP_REACH_NLRI.
 ///
 /// # Errors
-/// When even one prefix does not fit beside the attributes. Nothing has been appended then.
+/// When the attributes leave no room. Nothing has been appended then.
 pub fn encode_announce<P: Prefix>(
     out: &mut Vec<u8>,
     options: &EncodeOptions,
@@ -52,134 +52,91 @@ pub fn encode_announce<P: Prefix>(
     prefixes: &[Nlri<P>],
 ) -> Result<(), EncodeError> {
     let has_path_ids = options.add_path.contains(P::FAMILY);
-    let classic_next_hop = match next_hop {
-        NextHop::V4(address) if P::FAMILY == Family::Ipv4Unicast => Some(address.octets()),
-        NextHop::V4(_) | NextHop::V6 { .. } => None,
+    let (classic, multiprotocol) = match next_hop {
+        NextHop::V4(address) if P::FAMILY == Family::Ipv4Unicast => (Some(address.octets()), None),
+        NextHop::V4(_) | NextHop::V6 { .. } => (None, Some(mp_reach::next_hop_octets(next_hop))),
     };
     let mut attributes = Vec::with_capacity(attrs.len() + 16);
-    write_attributes(attrs, options.four_octet_as, classic_next_hop, &mut attributes);
-    let next_hop = classic_next_hop.is_none().then(|| mp_next_hop(next_hop));
-    // AFI, SAFI, next hop and the reserved octet, behind four octets of attribute header.
-    let mp_len = next_hop.as_ref().map_or(0, |next_hop| 4 + 4 + next_hop.len() + 1);
-    let fixed = HEADER_LEN + 4 + attributes.len() + mp_len;
+    write_attributes(attrs, options.four_octet_as, classic, &mut attributes);
+    let mp_len = multiprotocol.as_deref().map_or(0, mp_reach::reach_overhead);
+    let fixed = header::LEN + LENGTHS + attributes.len() + mp_len;
     let max = usize::from(options.max_message_len);
-    if fixed + NLRI_MAX > max {
+    // A set that editing has cut is beyond any message as it stands, even where two octets an AS make it shorter.
+    let is_cut = attrs.len() > VALUE_MAX;
+    if is_cut || fixed + nlri::encoded_len_max::<P>(has_path_ids) > max {
         return Err(EncodeError::TooLong {
-            attributes_len: attributes.len() + mp_len,
+            attributes_len: attributes.len().max(attrs.len()) + mp_len,
             max_message_len: options.max_message_len,
         });
     }
-    let mut rest = prefixes;
-    while !rest.is_empty() {
-        let count = fitting(rest, max - fixed, has_path_ids);
-        let (now, later) = rest.split_at(count);
-        rest = later;
-        let start = begin(out);
+    for_each_message(out, prefixes, max - fixed, has_path_ids, |out, now| {
         out.extend_from_slice(&[0, 0]);
-        let attributes_at = out.len();
-        out.extend_from_slice(&[0, 0]);
-        match &next_hop {
-            Some(next_hop) => {
-                let mp_at = out.len();
-                out.extend_from_slice(&[OPTIONAL | EXTENDED_LENGTH, code::MP_REACH_NLRI, 0, 0]);
-                let [high, low] = P::FAMILY.afi().to_be_bytes();
-                out.extend_from_slice(&[high, low, P::FAMILY.safi(), next_hop.len() as u8]);
-                out.extend_from_slice(next_hop);
-                out.push(0);
-                now.iter()
-                    .for_each(|prefix| nlri::encode(prefix, has_path_ids, out));
-                close_u16(out, mp_at + 2);
-                out.extend_from_slice(&attributes);
-                close_u16(out, attributes_at);
+        counted(out, |out| {
+            if let Some(next_hop) = &multiprotocol {
+                let len_at = mp_reach::write_reach(P::FAMILY, next_hop, out);
+                write_nlri(out, now, has_path_ids);
+                close(out, len_at);
             }
-            None => {
-                out.extend_from_slice(&attributes);
-                close_u16(out, attributes_at);
-                now.iter()
-                    .for_each(|prefix| nlri::encode(prefix, has_path_ids, out));
-            }
+            out.extend_from_slice(&attributes);
+        });
+        if multiprotocol.is_none() {
+            write_nlri(out, now, has_path_ids);
         }
-        finish(out, start);
-    }
+    });
     Ok(())
 }
 
 /// Appends the UPDATEs that withdraw `prefixes`: IPv4 in the classic field, IPv6 in MP_UNREACH_NLRI.
 pub fn encode_withdraw<P: Prefix>(out: &mut Vec<u8>, options: &EncodeOptions, prefixes: &[Nlri<P>]) {
     let has_path_ids = options.add_path.contains(P::FAMILY);
-    let room = usize::from(options.max_message_len) - HEADER_LEN - 4 - 7;
-    let mut rest = prefixes;
-    while !rest.is_empty() {
-        let count = fitting(rest, room, has_path_ids);
-        let (now, later) = rest.split_at(count);
-        rest = later;
-        let start = begin(out);
-        match P::FAMILY {
-            Family::Ipv4Unicast => {
-                let at = out.len();
-                out.extend_from_slice(&[0, 0]);
-                now.iter()
-                    .for_each(|prefix| nlri::encode(prefix, has_path_ids, out));
-                close_u16(out, at);
-                out.extend_from_slice(&[0, 0]);
-            }
-            Family::Ipv6Unicast => {
-                out.extend_from_slice(&[0, 0, 0, 0]);
-                let at = out.len();
-                write_mp_unreach(P::FAMILY, out);
-                now.iter()
-                    .for_each(|prefix| nlri::encode(prefix, has_path_ids, out));
-                close_u16(out, at + 2);
-                close_u16(out, at - 2);
-            }
+    let mp_len = match P::FAMILY {
+        Family::Ipv4Unicast => 0,
+        Family::Ipv6Unicast => mp_reach::UNREACH_OVERHEAD,
+    };
+    let room = usize::from(options.max_message_len).saturating_sub(header::LEN + LENGTHS + mp_len);
+    for_each_message(out, prefixes, room, has_path_ids, |out, now| match P::FAMILY {
+        Family::Ipv4Unicast => {
+            counted(out, |out| write_nlri(out, now, has_path_ids));
+            out.extend_from_slice(&[0, 0]);
         }
-        finish(out, start);
-    }
+        Family::Ipv6Unicast => {
+            out.extend_from_slice(&[0, 0]);
+            counted(out, |out| {
+                let len_at = mp_reach::write_unreach(P::FAMILY, out);
+                write_nlri(out, now, has_path_ids);
+                close(out, len_at);
+            });
+        }
+    });
 }
 
 /// Appends End-of-RIB of a family (RFC 4724 §2).
 pub fn encode_end_of_rib(out: &mut Vec<u8>, family: Family) {
-    let start = begin(out);
-    out.extend_from_slice(&[0, 0]);
-    match family {
-        Family::Ipv4Unicast => out.extend_from_slice(&[0, 0]),
-        Family::Ipv6Unicast => {
-            let [high, low] = family.afi().to_be_bytes();
-            out.extend_from_slice(&[0, 6, OPTIONAL, code::MP_UNREACH_NLRI, 3, high, low, family.safi()]);
-        }
+    write_message(out, |out| {
+        out.extend_from_slice(&[0, 0]);
+        counted(out, |out| match family {
+            Family::Ipv4Unicast => {}
+            Family::Ipv6Unicast => {
+                let [high, low] = family.afi().to_be_bytes();
+                put(out, OPTIONAL, code::MP_UNREACH_NLRI, &[high, low, family.safi()]);
+            }
+        });
+    });
+}
+
+/// Writes one message after the other, each with as many of the prefixes as fit into `room`.
+fn for_each_message<P: Prefix>(
+    out: &mut Vec<u8>,
+    mut prefixes: &[Nlri<P>],
+    room: usize,
+    has_path_ids: bool,
+    mut write: impl FnMut(&mut Vec<u8>, &[Nlri<P>]),
+) {
+    while !prefixes.is_empty() {
+        let (now, later) = prefixes.split_at(fitting(prefixes, room, has_path_ids));
+        prefixes = later;
+        write_message(out, |out| write(out, now));
     }
-    finish(out, start);
-}
-
-fn write_mp_unreach(family: Family, out: &mut Vec<u8>) {
-    let [high, low] = family.afi().to_be_bytes();
-    out.extend_from_slice(&[
-        OPTIONAL | EXTENDED_LENGTH,
-        code::MP_UNREACH_NLRI,
-        0,
-        3,
-        high,
-        low,
-        family.safi(),
-    ]);
-}
-
-fn begin(out: &mut Vec<u8>) -> usize {
-    let start = out.len();
-    out.extend_from_slice(&[0xff; 16]);
-    out.extend_from_slice(&[0, 0, UPDATE]);
-    start
-}
-
-fn finish(out: &mut [u8], start: usize) {
-    let len = (out.len() - start) as u16;
-    out[start + MARKER_LEN..start + MARKER_LEN + 2].copy_from_slice(&len.to_be_bytes());
-}
-
-/// Fills the two-octet count at `at` with the number of octets behind it.
-fn close_u16(out: &mut [u8], at: usize) {
-    let len = (out.len() - at - 2) as u16;
-    out[at..at + 2].copy_from_slice(&len.to_be_bytes());
 }
 
 /// How many of the first prefixes fit into `room` octets; at least one.
@@ -195,85 +152,82 @@ fn fitting<P: Prefix>(prefixes: &[Nlri<P>], room: usize, has_path_ids: bool) -> 
     count.max(1)
 }
 
-fn mp_next_hop(next_hop: NextHop) -> Vec<u8> {
-    match next_hop {
-        NextHop::V4(address) => address.to_ipv6_mapped().octets().to_vec(),
-        NextHop::V6 { global, link_local } => {
-            let mut octets = global.octets().to_vec();
-            octets.extend(link_local.iter().flat_map(|address| address.octets()));
-            octets
-        }
-    }
+fn write_nlri<P: Prefix>(out: &mut Vec<u8>, prefixes: &[Nlri<P>], has_path_ids: bool) {
+    prefixes
+        .iter()
+        .for_each(|prefix| nlri::encode(prefix, has_path_ids, out));
 }
 
-/// Canonical attributes as this session takes them, with NEXT_HOP in its place.
+/// Writes an UPDATE's header around what `write` appends.
+fn write_message(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0xff; 16]);
+    out.extend_from_slice(&[0, 0, message::UPDATE]);
+    write(out);
+    let len = (out.len() - start) as u16;
+    out[start + 16..start + 18].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Puts two octets before what `write` appends that count it.
+fn counted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let len_at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    write(out);
+    close(out, len_at);
+}
+
+/// Fills the two-octet count at `len_at` with the number of octets behind it.
+fn close(out: &mut [u8], len_at: usize) {
+    let len = (out.len() - len_at - 2) as u16;
+    out[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Canonical attributes as this session takes them, in order of their type (RFC 4271 §5), NEXT_HOP and for an old
+/// peer the AS4 attributes (RFC 6793 §4.2.2) in their places.
 fn write_attributes(attrs: &[u8], four_octet_as: bool, next_hop: Option<[u8; 4]>, out: &mut Vec<u8>) {
-    let mut next_hop = next_hop;
-    let mut narrowed = Narrowed::default();
+    let mut inserted: SmallVec<[RawAttr<'_>; 3]> = SmallVec::new();
+    if let Some(octets) = &next_hop {
+        inserted.push(RawAttr {
+            flags: TRANSITIVE,
+            code: code::NEXT_HOP,
+            value: octets,
+        });
+    }
+    let mut narrow = Vec::new();
     for attr in AttrView::new(attrs).iter() {
-        if attr.code > code::NEXT_HOP
-            && let Some(octets) = next_hop.take()
-        {
-            put(out, TRANSITIVE, code::NEXT_HOP, &octets);
-        }
-        if four_octet_as {
-            put(out, attr.flags, attr.code, attr.value);
-        } else {
-            narrowed.write(attr, out);
+        put_inserted(&mut inserted, attr.code, out);
+        let mut insert = |code| {
+            inserted.push(RawAttr {
+                flags: OPTIONAL | TRANSITIVE,
+                code,
+                value: attr.value,
+            });
+        };
+        match attr.code {
+            code::AS_PATH if !four_octet_as => {
+                narrow.clear();
+                if as4::narrow_path(attr.value, &mut narrow) {
+                    insert(code::AS4_PATH);
+                }
+                put(out, attr.flags, attr.code, &narrow);
+            }
+            code::AGGREGATOR if !four_octet_as => {
+                let (octets, is_lossy) = as4::narrow_aggregator(attr.value);
+                if is_lossy {
+                    insert(code::AS4_AGGREGATOR);
+                }
+                put(out, attr.flags, attr.code, &octets);
+            }
+            _ => put(out, attr.flags, attr.code, attr.value),
         }
     }
-    if let Some(octets) = next_hop {
-        put(out, TRANSITIVE, code::NEXT_HOP, &octets);
-    }
-    narrowed.finish(out);
+    put_inserted(&mut inserted, u8::MAX, out);
 }
 
-/// What a 2-octet speaker cannot read is repeated for those behind it (RFC 6793 §4.2.2).
-#[derive(Default)]
-struct Narrowed {
-    as4_path: Option<Vec<u8>>,
-    as4_aggregator: Option<Vec<u8>>,
-}
-
-impl Narrowed {
-    fn write(&mut self, attr: RawAttr<'_>, out: &mut Vec<u8>) {
-        let RawAttr { flags, code, value } = attr;
-        match code {
-            code::AS_PATH => {
-                let path = AsPathView::new(value);
-                let mut narrow = Vec::with_capacity(value.len());
-                for segment in path.segments() {
-                    let count_at = narrow.len() + 1;
-                    narrow.extend_from_slice(&[segment.kind, 0]);
-                    for asn in segment.members() {
-                        narrow.extend_from_slice(&asn.to_two_octets().to_be_bytes());
-                        narrow[count_at] += 1;
-                    }
-                }
-                if path.asns().any(|Asn(asn)| asn > u32::from(u16::MAX)) {
-                    self.as4_path = Some(value.to_vec());
-                }
-                put(out, flags, code, &narrow);
-            }
-            code::AGGREGATOR => {
-                let asn = Asn(be32(value));
-                let mut narrow = asn.to_two_octets().to_be_bytes().to_vec();
-                narrow.extend_from_slice(value.get(4..).unwrap_or_default());
-                if asn.0 > u32::from(u16::MAX) {
-                    self.as4_aggregator = Some(value.to_vec());
-                }
-                put(out, flags, code, &narrow);
-            }
-            _ => put(out, flags, code, value),
-        }
-    }
-
-    fn finish(self, out: &mut Vec<u8>) {
-        if let Some(path) = self.as4_path {
-            put(out, OPTIONAL | TRANSITIVE, code::AS4_PATH, &path);
-        }
-        if let Some(aggregator) = self.as4_aggregator {
-            put(out, OPTIONAL | TRANSITIVE, code::AS4_AGGREGATOR, &aggregator);
-        }
+/// Writes what belongs before an attribute of type `before`; the list is in order.
+fn put_inserted(inserted: &mut SmallVec<[RawAttr<'_>; 3]>, before: u8, out: &mut Vec<u8>) {
+    while let Some(attr) = inserted.first().copied().filter(|attr| attr.code < before) {
+        put(out, attr.flags, attr.code, attr.value);
+        inserted.remove(0);
     }
 }

@@ -5,8 +5,10 @@
 //! ```
 
 mod batch;
+mod canonical;
 mod decode;
 mod encode;
+mod mp_reach;
 mod nlri;
 
 pub use batch::{BatchItem, Nlri, UpdateBatch};

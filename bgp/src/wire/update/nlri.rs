@@ -1,5 +1,7 @@
 //! Prefixes on the wire (RFC 4271 §4.3, RFC 7911 §3).
 
+use std::ops::Range;
+
 use crate::prefix::Prefix;
 use crate::wire::update::Nlri;
 
@@ -7,12 +9,23 @@ use crate::wire::update::Nlri;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BadNlri;
 
-/// Reads a whole field of prefixes; bits beyond a prefix's length are ignored.
-pub(crate) fn decode<P: Prefix>(
-    mut field: &[u8],
+/// Reads a whole field of prefixes and says where they are in `out`. Without `is_used` they are checked only.
+pub(crate) fn append<P: Prefix>(
+    field: &[u8],
     has_path_ids: bool,
+    is_used: bool,
     out: &mut Vec<Nlri<P>>,
-) -> Result<(), BadNlri> {
+) -> Result<Range<u32>, BadNlri> {
+    let start = out.len();
+    decode(field, has_path_ids, out)?;
+    if !is_used {
+        out.truncate(start);
+    }
+    Ok(start as u32..out.len() as u32)
+}
+
+/// Bits beyond a prefix's length are ignored (RFC 4271 §4.3).
+fn decode<P: Prefix>(mut field: &[u8], has_path_ids: bool, out: &mut Vec<Nlri<P>>) -> Result<(), BadNlri> {
     while !field.is_empty() {
         let mut path_id = 0;
         if has_path_ids {
@@ -49,4 +62,9 @@ pub(crate) fn encode<P: Prefix>(nlri: &Nlri<P>, has_path_ids: bool, out: &mut Ve
 /// Octets that [`encode`] writes.
 pub(crate) fn encoded_len<P: Prefix>(nlri: &Nlri<P>, has_path_ids: bool) -> usize {
     1 + usize::from(nlri.prefix.bits().div_ceil(8)) + if has_path_ids { 4 } else { 0 }
+}
+
+/// The most that [`encode`] can write for a prefix of this family.
+pub(crate) fn encoded_len_max<P: Prefix>(has_path_ids: bool) -> usize {
+    1 + usize::from(P::MAX_LEN / 8) + if has_path_ids { 4 } else { 0 }
 }
