@@ -205,6 +205,10 @@ impl<P: FibPrefix> FamilyFib<P> {
     pub(crate) fn drop_device(&mut self, device: u32, routes: &[RouteId], shapes: &Shapes) -> bool {
         let mut is_ambiguous = false;
         for (&prefix, entry) in &mut self.entries {
+            if entry.has(Flag::Unseen) {
+                // The dump under way will tell.
+                continue;
+            }
             let Some(actual) = entry.actual() else {
                 is_ambiguous |= entry.has(Flag::InFlight);
                 continue;

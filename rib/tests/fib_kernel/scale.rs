@@ -48,7 +48,7 @@ fn a_hundred_thousand_routes_are_written_adopted_and_repaired() {
             assert_eq!((observer.seen(), node.fib.counts().written), (Seen::default(), 0));
             drop(observer);
 
-            ip("route flush 10.0.0.0/12 proto bird");
+            ip("route flush root 10.0.0.0/12 proto bird");
             let repaired = node.until("repaired", |node| {
                 node.fib.is_settled() && node.fib.repaired() >= 16_384 && ours().len() == COUNT as usize
             });
