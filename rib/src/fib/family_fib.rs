@@ -168,11 +168,11 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
-    /// Tries again what the kernel refused, where the target is one of these.
-    pub(crate) fn retry(&mut self, is_due: impl Fn(TargetId) -> bool) {
+    /// Tries again what the kernel refused, where the target (`None`: to be deleted) is one of these.
+    pub(crate) fn retry(&mut self, is_due: impl Fn(Option<TargetId>) -> bool) {
         for &prefix in self.exceptions.refused.keys() {
             if let Some(entry) = self.entries.get_mut(&prefix)
-                && entry.wanted().is_none_or(&is_due)
+                && is_due(entry.wanted())
             {
                 mark(&mut self.dirty, prefix, entry);
             }
@@ -205,6 +205,10 @@ impl<P: FibPrefix> FamilyFib<P> {
     pub(crate) fn drop_device(&mut self, device: u32, routes: &[RouteId], shapes: &Shapes) -> bool {
         let mut is_ambiguous = false;
         for (&prefix, entry) in &mut self.entries {
+            if entry.has(Flag::Unseen) {
+                // The dump under way will tell.
+                continue;
+            }
             let Some(actual) = entry.actual() else {
                 is_ambiguous |= entry.has(Flag::InFlight);
                 continue;
@@ -245,8 +249,14 @@ impl<P: FibPrefix> FamilyFib<P> {
         lost
     }
 
-    /// The kernel has this route of ours.
-    pub(crate) fn found(&mut self, prefix: P, route: RouteId, around: &Surroundings<'_>) -> Outcome {
+    /// The kernel has this route of ours. `is_replacement`: it took the place of another one.
+    pub(crate) fn found(
+        &mut self,
+        prefix: P,
+        route: RouteId,
+        is_replacement: bool,
+        around: &Surroundings<'_>,
+    ) -> Outcome {
         let shapes = around.shapes;
         let entry = self.entries.entry(prefix).or_insert_with(|| {
             let mut entry = Entry::default();
@@ -266,6 +276,8 @@ impl<P: FibPrefix> FamilyFib<P> {
                 mark(&mut self.dirty, prefix, entry);
                 return Outcome::Expected;
             }
+            // It was there already when we wrote ours, and is not any more: old news.
+            Some(_) if was_seen && !is_replacement => return Outcome::Ambiguous,
             _ => {}
         }
         entry.set_actual(Some(route));
@@ -278,7 +290,8 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
-    /// A route of ours with this metric is gone, and not by our doing. `route`: which one, if the kernel said so.
+    /// A route of ours with this metric is gone, and not by our doing. `route`: which one; `None` when a foreign
+    /// one took its place.
     pub(crate) fn lost(
         &mut self,
         prefix: P,
@@ -303,6 +316,10 @@ impl<P: FibPrefix> FamilyFib<P> {
         entry.set_actual(None);
         entry.put(Flag::Unseen, false);
         mark(&mut self.dirty, prefix, entry);
+        if route.is_none() {
+            // A replacement of ours may have replaced the foreign route in turn, without its being told.
+            return Outcome::Ambiguous;
+        }
         if desired(entry, shapes).is_some() {
             Outcome::Differs
         } else {
@@ -372,6 +389,10 @@ impl<P: FibPrefix> FamilyFib<P> {
                 }
                 exceptions.forget_extra(prefix, metric, shapes);
                 entry.set_actual(Some(planned.route));
+                if around.is_taken(prefix, planned.route) {
+                    // Its place was taken from ours while the replacement was on its way.
+                    outcome = Outcome::Ambiguous;
+                }
             }
             (FibOpKind::Delete, None | Some(ESRCH)) => {
                 match current {
@@ -447,6 +468,7 @@ impl<P: FibPrefix> FamilyFib<P> {
                 (Err(_), Some(actual)) => State::Removing(route(actual)),
                 (Err(parked), None) => State::Parked(shapes.target(wanted), parked),
                 (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
+                (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
                     None => State::Pending(route(resolved)),
                     Some(Refusal::Taken | Refusal::Kernel(EEXIST)) => State::Conflict(route(resolved)),
@@ -502,14 +524,20 @@ impl<P: FibPrefix> Exceptions<P> {
 
     /// Of several kernel routes of ours the one with the wanted metric is the one to work on.
     fn prefer(&mut self, prefix: P, entry: &mut Entry, metric: u32, shapes: &Shapes) {
-        let Some(actual) = entry.actual().filter(|&actual| shapes.metric(actual) != metric) else {
+        let actual = entry.actual();
+        if actual.is_some_and(|actual| shapes.metric(actual) == metric) {
+            return;
+        }
+        let Some(extra) = self.extra.get_mut(&prefix) else {
             return;
         };
-        let extra = self.extra.get_mut(&prefix);
-        if let Some(other) = extra.and_then(|extra| extra.iter_mut().find(|id| shapes.metric(**id) == metric))
-        {
-            entry.set_actual(Some(*other));
-            *other = actual;
+        let Some(at) = extra.iter().position(|id| shapes.metric(*id) == metric) else {
+            return;
+        };
+        entry.set_actual(Some(extra.remove(at)));
+        extra.extend(actual);
+        if extra.is_empty() {
+            self.extra.remove(&prefix);
         }
     }
 

@@ -499,8 +499,8 @@ impl Fib {
             may_sweep: self.may_sweep,
         };
         let outcome = match prefix {
-            IpNet::V4(prefix) => self.ipv4.found(prefix, id, &around),
-            IpNet::V6(prefix) => self.ipv6.found(prefix, id, &around),
+            IpNet::V4(prefix) => self.ipv4.found(prefix, id, is_replacement, &around),
+            IpNet::V6(prefix) => self.ipv6.found(prefix, id, is_replacement, &around),
         };
         // What a dump shows for the first time is not somebody's doing of this moment.
         if self.is_loaded {
@@ -622,13 +622,18 @@ impl Fib {
     /// What the kernel refused, because it was ahead of our picture, may work now.
     fn retry(&mut self, all: bool, concerned: &[TargetId], devices: &[u32]) {
         let shapes = &self.shapes;
-        let is_due = |id: TargetId| {
-            if all {
-                let route = shapes.resolved(id).map(|route| shapes.route(route));
-                route.is_ok_and(|route| devices.iter().any(|&device| route.uses(device)))
-            } else {
-                concerned.binary_search(&id).is_ok()
-            }
+        let uses_device = |id: TargetId| {
+            let route = shapes.resolved(id).map(|route| shapes.route(route));
+            route.is_ok_and(|route| devices.iter().any(|&device| route.uses(device)))
+        };
+        let is_due = |wanted: Option<TargetId>| {
+            wanted.is_some_and(|id| {
+                if all {
+                    uses_device(id)
+                } else {
+                    concerned.binary_search(&id).is_ok()
+                }
+            })
         };
         self.ipv4.retry(is_due);
         self.ipv6.retry(is_due);

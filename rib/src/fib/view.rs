@@ -48,6 +48,7 @@ pub struct FibHopView {
 pub(crate) enum State<'a> {
     Installed(&'a KernelRoute),
     Pending(&'a KernelRoute),
+    Delayed(&'a KernelRoute),
     Stale(&'a KernelRoute),
     Removing(&'a KernelRoute),
     Parked(&'a FibTarget, &'a Parked),
@@ -61,6 +62,7 @@ impl FibView {
             State::Parked(target, _) => of_target(target),
             State::Installed(route)
             | State::Pending(route)
+            | State::Delayed(route)
             | State::Stale(route)
             | State::Removing(route)
             | State::Conflict(route)
@@ -84,6 +86,7 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
     match state {
         State::Installed(_) => ("installed", None),
         State::Pending(_) => ("pending", None),
+        State::Delayed(_) => ("pending", Some("another program keeps changing it".to_owned())),
         State::Removing(_) => ("removing", None),
         State::Stale(_) => ("stale", Some("of an earlier run; not wanted so far".to_owned())),
         State::Parked(_, parked) => ("parked", Some(parked.to_string())),

@@ -174,12 +174,14 @@ impl FakeKernel {
                 {
                     let was_told = self.told.get(&key).is_some_and(|&told| told < asked);
                     assert!(!was_told, "overwrites a foreign route: {}", words(op));
-                    self.overwritten.insert(key);
                 }
                 if let KernelAction::Unicast(hops) = &op.route.action
                     && !hops.iter().all(|hop| self.links.contains_key(&hop.device))
                 {
                     return Err(ENETUNREACH);
+                }
+                if there.is_some_and(|(protocol, _)| *protocol != OURS) {
+                    self.overwritten.insert(key);
                 }
                 self.routes.insert(key, (OURS, op.route.clone()));
             }

@@ -146,6 +146,8 @@ fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
         route: eth1(0),
         is_replacement: true,
     }]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    dump(&mut fib, &[route(BLOCK, STATIC, eth1(0))]);
     set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 0)));
     assert!(
         written(&mut fib).is_empty(),
