@@ -12,14 +12,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::server::PATIENCE;
 
 /// The driver's events, one by one.
-pub struct Driver {
+pub(crate) struct Driver {
     events: mpsc::Receiver<StoreEvent>,
     _cancel: DropGuard,
 }
 
-pub type Objects = BTreeMap<Key, Value>;
+pub(crate) type Objects = BTreeMap<Key, Value>;
 
-pub fn config(endpoints: &[String]) -> EtcdConfig {
+pub(crate) fn config(endpoints: &[String]) -> EtcdConfig {
     EtcdConfig {
         endpoints: endpoints.to_vec(),
         ..EtcdConfig::default()
@@ -27,12 +27,12 @@ pub fn config(endpoints: &[String]) -> EtcdConfig {
 }
 
 impl Driver {
-    pub fn of(url: String) -> Driver {
+    pub(crate) fn of(url: String) -> Driver {
         Driver::with(config(&[url]))
     }
 
     /// Acts for `node-1`.
-    pub fn with(config: EtcdConfig) -> Driver {
+    pub(crate) fn with(config: EtcdConfig) -> Driver {
         let (sender, events) = mpsc::channel(16);
         let cancel = CancellationToken::new();
         tokio::spawn(etcd::run(config, "node-1".into(), sender, cancel.clone()));
@@ -44,7 +44,7 @@ impl Driver {
 
     /// The next event.
     #[track_caller]
-    pub async fn next(&mut self) -> StoreEvent {
+    pub(crate) async fn next(&mut self) -> StoreEvent {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
         event
             .expect("the driver delivers nothing")
@@ -52,7 +52,7 @@ impl Driver {
     }
 
     /// The next event that is not about the connection.
-    pub async fn next_change(&mut self) -> StoreEvent {
+    pub(crate) async fn next_change(&mut self) -> StoreEvent {
         loop {
             match self.next().await {
                 StoreEvent::Status(_) => {}
@@ -62,7 +62,7 @@ impl Driver {
     }
 
     /// A whole snapshot, which must come next: its objects and revision.
-    pub async fn snapshot(&mut self) -> (Objects, i64) {
+    pub(crate) async fn snapshot(&mut self) -> (Objects, i64) {
         assert_eq!(self.next_change().await, StoreEvent::Begin);
         let mut objects = Objects::new();
         loop {
@@ -75,7 +75,7 @@ impl Driver {
     }
 
     /// One change and the mark behind it.
-    pub async fn change(&mut self) -> StoreEvent {
+    pub(crate) async fn change(&mut self) -> StoreEvent {
         let change = self.next_change().await;
         let mark = self.next_change().await;
         assert!(
@@ -86,7 +86,7 @@ impl Driver {
     }
 
     /// Waits until the connection is reported lost: the reason. Nothing else may come before.
-    pub async fn lost(&mut self) -> String {
+    pub(crate) async fn lost(&mut self) -> String {
         match self.next().await {
             StoreEvent::Status(StoreStatus::Lost { reason }) => reason,
             other => panic!("not the end of the connection: {other:?}"),
@@ -94,7 +94,7 @@ impl Driver {
     }
 
     /// Waits until the connection is reported as made: the endpoint. Reports of trouble may come before.
-    pub async fn connected(&mut self) -> String {
+    pub(crate) async fn connected(&mut self) -> String {
         loop {
             match self.next().await {
                 StoreEvent::Status(StoreStatus::Connected { endpoint }) => return endpoint,

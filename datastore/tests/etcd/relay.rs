@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 /// What the relay does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// Carries everything.
     Pass,
     /// Ends every connection, also new ones.
@@ -15,14 +15,14 @@ pub enum Mode {
     Silent,
 }
 
-pub struct Relay {
+pub(crate) struct Relay {
     port: u16,
     mode: watch::Sender<Mode>,
 }
 
 impl Relay {
     /// Relays to a local port.
-    pub async fn to(port: u16) -> Relay {
+    pub(crate) async fn to(port: u16) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let relay = Relay {
             port: listener.local_addr().unwrap().port(),
@@ -37,11 +37,11 @@ impl Relay {
         relay
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn set(&self, mode: Mode) {
+    pub(crate) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 }

@@ -9,19 +9,19 @@ use etcd_client::{Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Txn
 use tempfile::TempDir;
 
 /// Nothing here takes longer unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Part of what makes the cluster id.
-    pub token: &'static str,
+    pub(crate) token: &'static str,
     /// Arguments in addition.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// `http` or `https`.
-    pub scheme: &'static str,
+    pub(crate) scheme: &'static str,
     /// Whether it is ready when it only listens: with TLS or logins the test cannot ask it without either.
-    pub is_closed: bool,
+    pub(crate) is_closed: bool,
 }
 
 impl Default for Options {
@@ -37,7 +37,7 @@ impl Default for Options {
 
 /// A single-member etcd on the loopback, ended with the test.
 #[derive(Debug)]
-pub struct Etcd {
+pub(crate) struct Etcd {
     options: Options,
     port: u16,
     peer_port: u16,
@@ -47,11 +47,11 @@ pub struct Etcd {
 
 impl Etcd {
     /// Starts it on free ports and waits until it answers.
-    pub async fn start() -> Etcd {
+    pub(crate) async fn start() -> Etcd {
         Etcd::with(Options::default()).await
     }
 
-    pub async fn with(options: Options) -> Etcd {
+    pub(crate) async fn with(options: Options) -> Etcd {
         let mut etcd = Etcd {
             options,
             port: free_port(),
@@ -63,16 +63,16 @@ impl Etcd {
         etcd
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.options.scheme, self.port)
     }
 
     /// Starts it (again) on what its folder holds.
-    pub async fn launch(&mut self) {
+    pub(crate) async fn launch(&mut self) {
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let child = Command::new("etcd")
@@ -117,12 +117,12 @@ impl Etcd {
         matches!(answer, Ok(Ok(_)))
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
     /// Kills it as a power cut does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -130,18 +130,18 @@ impl Etcd {
     }
 
     /// Kills it and forgets its data; the next launch makes a cluster with this token.
-    pub fn wipe(&mut self, token: &'static str) {
+    pub(crate) fn wipe(&mut self, token: &'static str) {
         self.kill();
         std::fs::remove_dir_all(self.data()).unwrap();
         self.options.token = token;
     }
 
     /// A client of the test's own.
-    pub async fn client(&self) -> Writer {
+    pub(crate) async fn client(&self) -> Writer {
         self.client_with(ConnectOptions::new()).await
     }
 
-    pub async fn client_with(&self, options: ConnectOptions) -> Writer {
+    pub(crate) async fn client_with(&self, options: ConnectOptions) -> Writer {
         Writer(Client::connect([self.url()], Some(options)).await.unwrap())
     }
 }
@@ -153,15 +153,15 @@ impl Drop for Etcd {
 }
 
 /// Writes as libcalico-go does.
-pub struct Writer(pub Client);
+pub(crate) struct Writer(pub(crate) Client);
 
 impl Writer {
-    pub async fn put(&mut self, key: &str, value: impl Into<Vec<u8>>) {
+    pub(crate) async fn put(&mut self, key: &str, value: impl Into<Vec<u8>>) {
         self.0.put(key, value.into(), None).await.unwrap();
     }
 
     /// Many objects in few revisions.
-    pub async fn put_all(&mut self, objects: impl Iterator<Item = (String, String)>) {
+    pub(crate) async fn put_all(&mut self, objects: impl Iterator<Item = (String, String)>) {
         let objects: Vec<_> = objects.collect();
         for part in objects.chunks(100) {
             let puts: Vec<_> = part
@@ -176,22 +176,22 @@ impl Writer {
         }
     }
 
-    pub async fn delete(&mut self, key: &str) {
+    pub(crate) async fn delete(&mut self, key: &str) {
         self.0.delete(key, None).await.unwrap();
     }
 
-    pub async fn delete_prefix(&mut self, prefix: &str) {
+    pub(crate) async fn delete_prefix(&mut self, prefix: &str) {
         let options = DeleteOptions::new().with_prefix();
         self.0.delete(prefix, Some(options)).await.unwrap();
     }
 
-    pub async fn get(&mut self, key: &str) -> String {
+    pub(crate) async fn get(&mut self, key: &str) -> String {
         let answer = self.0.get(key, None).await.unwrap();
         String::from_utf8(answer.kvs().first().unwrap().value().to_vec()).unwrap()
     }
 
     /// Forgets all history.
-    pub async fn compact(&mut self) {
+    pub(crate) async fn compact(&mut self) {
         let revision = self
             .0
             .get("any", None)
@@ -205,7 +205,7 @@ impl Writer {
 }
 
 /// A port that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = StdListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
