@@ -4,4 +4,5 @@
 //! pure function, everything the node should do, and `diff` says what changed.
 
 pub mod backend;
+pub mod guard;
 pub mod key;

@@ -43,7 +43,6 @@ impl Driver {
     }
 
     /// The next event.
-    #[track_caller]
     pub(crate) async fn next(&mut self) -> StoreEvent {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
         event

@@ -1,8 +1,18 @@
 //! The etcd back-end against a real etcd: what it delivers, and what faults do to it.
+//!
+//! `cfg(test)` tells clippy that helpers in these modules are tests too.
 
+#[cfg(test)]
 mod access;
+#[cfg(test)]
 mod driver;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod relay;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod task;

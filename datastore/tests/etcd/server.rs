@@ -153,7 +153,7 @@ impl Drop for Etcd {
 }
 
 /// Writes as libcalico-go does.
-pub(crate) struct Writer(pub(crate) Client);
+pub(crate) struct Writer(pub Client);
 
 impl Writer {
     pub(crate) async fn put(&mut self, key: &str, value: impl Into<Vec<u8>>) {
