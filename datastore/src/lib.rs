@@ -7,6 +7,7 @@ pub mod backend;
 pub mod cache;
 pub mod desired;
 pub mod diff;
+pub mod guard;
 #[cfg(feature = "io")]
 pub mod io;
 pub mod key;

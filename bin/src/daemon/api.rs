@@ -106,12 +106,20 @@ impl ControlApi for Api {
             resource: origin.clone(),
             message: format!("cannot be read: {why}"),
         });
+        let of_guard = store.held.iter().map(|what| ProblemItem {
+            resource: "datastore".into(),
+            message: what.clone(),
+        });
         let listening = self.speaker.sessions().await.listen_errors;
         let of_sockets = listening.into_iter().map(|message| ProblemItem {
             resource: "listening socket".into(),
             message,
         });
-        Ok(of_fields.chain(of_places).chain(of_sockets).collect())
+        Ok(of_fields
+            .chain(of_places)
+            .chain(of_guard)
+            .chain(of_sockets)
+            .collect())
     }
 
     async fn routes(&self, query: &RouteQuery, page: PageRequest) -> Result<Page<RouteItem>, ApiError> {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use pipit_bgp::io::Speaker;
 use pipit_bgp::session::Stop;
 use pipit_bgp::{Asn, FamilyMap, RouterId};
-use pipit_datastore::io::{secrets, task};
+use pipit_datastore::io::{endpoint_status, secrets, task};
 use pipit_rib::fib::Fib;
 use pipit_rib::io::netlink::{self, Report, Request};
 use pipit_rib::io::task::RibTask;
@@ -73,16 +73,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     let (environment, watched) = watch::channel(machine::environment());
     if let Some(folder) = config.secrets_dir.clone() {
+        // Before the first plan: a session whose password is at hand is never held.
         secrets::take(&folder, &environment);
-        tokio::spawn(secrets::follow(folder, environment));
-    } else {
-        // Kept, so that the receiver does not take its end for the daemon's.
-        let cancel = cancel.clone();
-        tokio::spawn(async move {
-            cancel.cancelled().await;
-            drop(environment);
-        });
+        tokio::spawn(secrets::follow(folder, environment.clone()));
     }
+    tokio::spawn(endpoint_status::follow(
+        machine::endpoint_status_folder(),
+        environment,
+    ));
     let (kind, place, source) = source_of(&config.datastore)?;
     let mut store = task::spawn(source, config.node_name.clone(), watched, cancel.clone());
     let rib_handle = rib.clone();

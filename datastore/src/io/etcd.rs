@@ -190,7 +190,8 @@ impl Driver {
     }
 
     async fn complain(&mut self, trouble: &Trouble) -> Result<(), Trouble> {
-        let reason = format!("etcd at {}: {trouble}", self.config.endpoints.join(","));
+        let hint = self.hint(trouble);
+        let reason = format!("etcd at {}: {trouble}{hint}", self.config.endpoints.join(","));
         self.connected_to = None;
         if self.complaint.as_ref() == Some(&reason) {
             return Ok(());
@@ -198,6 +199,17 @@ impl Driver {
         warn!("{reason}; trying again, what was read before stays in force");
         self.complaint = Some(reason.clone());
         self.send(StoreEvent::Status(StoreStatus::Lost { reason })).await
+    }
+
+    /// A server that wants a certificate and gets none does not say so: it hangs up.
+    fn hint(&self, trouble: &Trouble) -> &'static str {
+        let is_tls = self.endpoint().starts_with("https://");
+        match trouble {
+            Trouble::Unreachable { .. } if is_tls && self.config.identity.is_none() => {
+                "; it may want a client certificate (--etcd-cert, --etcd-key)"
+            }
+            _ => "",
+        }
     }
 
     async fn send(&self, event: StoreEvent) -> Result<(), Trouble> {

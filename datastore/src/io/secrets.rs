@@ -2,65 +2,50 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::RecursiveMode;
 use pipit_bgp::session::config::Secret;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::warn;
 
+use super::folder_watch::FolderWatch;
 use crate::desired::Environment;
 use crate::model::SecretRef;
 
-/// A folder that does not exist, or whose watch has ended, is looked at again after this long.
-const LOOK: Duration = Duration::from_secs(1);
-/// Kubernetes swaps a whole folder at once; what belongs together is taken together.
-const QUIET: Duration = Duration::from_millis(20);
+/// No password is longer (TCP MD5 takes 80 octets): what is, is no password and is not read into memory.
+const SECRET_MAX: u64 = 4096;
 
 /// Puts the passwords of a folder into the environment, now and whenever they change, until the receivers are gone.
 pub async fn follow(folder: PathBuf, environment: watch::Sender<Environment>) {
+    let mut watch = FolderWatch::new(folder.clone(), RecursiveMode::Recursive);
     loop {
-        let (wake, mut woken) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |_| {
-            // A wake-up that finds one waiting already adds nothing.
-            let _ = wake.try_send(());
-        })
-        .and_then(|mut watcher| watcher.watch(&folder, RecursiveMode::Recursive).map(|()| watcher));
         take(&folder, &environment);
-        let Ok(_watcher) = watcher else {
-            tokio::time::sleep(LOOK).await;
-            continue;
-        };
-        while woken.recv().await.is_some() {
-            while let Ok(Some(())) = tokio::time::timeout(QUIET, woken.recv()).await {}
-            take(&folder, &environment);
-            if environment.is_closed() {
-                return;
-            }
-            if !folder.is_dir() {
-                break;
-            }
+        tokio::select! {
+            () = environment.closed() => return,
+            () = watch.changed() => {}
         }
     }
 }
 
-/// Reads the folder; a secret that cannot be read counts as missing, and its sessions are held.
+/// Reads the folder. A secret that is gone or empty is missing, and its sessions are held; what cannot be read,
+/// the whole folder or one file, stays as it was.
 pub fn take(folder: &Path, environment: &watch::Sender<Environment>) {
-    let secrets = match read(folder) {
-        Ok(secrets) => secrets,
+    environment.send_if_modified(|environment| match read(folder, &environment.secrets) {
+        Ok(secrets) if secrets == environment.secrets => false,
+        Ok(secrets) => {
+            environment.secrets = secrets;
+            true
+        }
         Err(error) => {
             warn!(folder = %folder.display(), %error, "cannot read the secrets folder");
-            return;
+            false
         }
-    };
-    environment.send_if_modified(|environment| {
-        let is_new = environment.secrets != secrets;
-        environment.secrets = secrets;
-        is_new
     });
 }
 
-fn read(folder: &Path) -> std::io::Result<BTreeMap<SecretRef, Secret>> {
+type Secrets = BTreeMap<SecretRef, Secret>;
+
+fn read(folder: &Path, known: &Secrets) -> std::io::Result<Secrets> {
     let mut secrets = BTreeMap::new();
     for secret in std::fs::read_dir(folder)? {
         let secret = secret?;
@@ -68,20 +53,86 @@ fn read(folder: &Path) -> std::io::Result<BTreeMap<SecretRef, Secret>> {
             continue;
         };
         for key in keys.flatten() {
-            let (Ok(name), Ok(key_name)) = (secret.file_name().into_string(), key.file_name().into_string())
-            else {
+            let names = (secret.file_name().into_string(), key.file_name().into_string());
+            let (Ok(name), Ok(key_name)) = names else {
                 continue;
             };
             // Kubernetes keeps its own bookkeeping under such names.
-            if name.starts_with("..") || key_name.starts_with("..") || !key.path().is_file() {
+            if name.starts_with("..") || key_name.starts_with("..") {
                 continue;
             }
-            match std::fs::read(key.path()) {
-                Ok(bytes) if bytes.is_empty() => {}
-                Ok(bytes) => drop(secrets.insert(SecretRef { name, key: key_name }, Secret::new(bytes))),
-                Err(error) => warn!(secret = %name, key = %key_name, %error, "cannot read a secret"),
+            let reference = SecretRef { name, key: key_name };
+            if let Some(value) = read_key(&key.path(), &reference, known) {
+                secrets.insert(reference, value);
             }
         }
     }
     Ok(secrets)
+}
+
+fn read_key(path: &Path, reference: &SecretRef, known: &Secrets) -> Option<Secret> {
+    let metadata = std::fs::metadata(path)
+        .ok()
+        .filter(|metadata| metadata.is_file())?;
+    let SecretRef { name, key } = reference;
+    if metadata.len() > SECRET_MAX {
+        warn!(secret = %name, %key, octets = metadata.len(), "too large for a password");
+        return None;
+    }
+    match std::fs::read(path) {
+        Ok(bytes) if bytes.is_empty() => None,
+        Ok(bytes) => Some(Secret::new(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            warn!(secret = %name, %key, %error, "cannot read a secret; its last value stays in force");
+            known.get(reference).cloned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn password(environment: &Environment, name: &str, key: &str) -> Option<Secret> {
+        let (name, key) = (name.to_owned(), key.to_owned());
+        environment.secrets.get(&SecretRef { name, key }).cloned()
+    }
+
+    #[tokio::test]
+    async fn c100_passwords_are_followed_through_a_kubernetes_swap_and_octet_by_octet() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("secrets");
+        let mount = folder.join("bgp");
+        let version = |name: &str, content: &[u8]| {
+            std::fs::create_dir_all(mount.join(name)).unwrap();
+            std::fs::write(mount.join(name).join("tor"), content).unwrap();
+            std::os::unix::fs::symlink(name, mount.join("..data_tmp")).unwrap();
+            std::fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
+        };
+        version("..1", b"one\n\xff");
+        std::os::unix::fs::symlink("..data/tor", mount.join("tor")).unwrap();
+        let sender = watch::Sender::new(Environment::default());
+        let mut receiver = sender.subscribe();
+        tokio::spawn(follow(folder.clone(), sender));
+        let limit = Duration::from_secs(10);
+        let mut wait = async |expected: Option<&[u8]>| {
+            let expected = expected.map(|bytes| Secret::new(bytes.to_vec()));
+            let is_so = |environment: &Environment| password(environment, "bgp", "tor") == expected;
+            let waited = tokio::time::timeout(limit, receiver.wait_for(is_so)).await;
+            let environment = waited.expect("not followed").unwrap();
+            assert!(environment.secrets.len() <= 1, "bookkeeping is no secret");
+        };
+        wait(Some(b"one\n\xff")).await;
+        version("..2", b"two");
+        wait(Some(b"two")).await;
+        version("..3", b"");
+        wait(None).await;
+        version("..4", b"four");
+        wait(Some(b"four")).await;
+        std::fs::remove_dir_all(&mount).unwrap();
+        wait(None).await;
+    }
 }

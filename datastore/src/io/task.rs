@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::backend::{StoreEvent, StoreStatus};
 use crate::cache::{Cache, Changed};
 use crate::desired::{DesiredState, Environment, NoPlan, Planner};
+use crate::guard::Guard;
 use crate::io::etcd::{self, EtcdConfig};
 use crate::io::file;
 
@@ -20,6 +21,9 @@ const EVENTS: usize = 1024;
 const QUIET: Duration = Duration::from_millis(4);
 /// but never longer than this.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a mass deletion in etcd is held back unless something else is asked for.
+pub const GUARD_HOLD: Duration = Duration::from_secs(30);
 
 /// Where Calico's resources are.
 #[derive(Clone, Debug)]
@@ -45,16 +49,50 @@ pub struct StoreState {
     pub revision: i64,
     /// Places in the datastore that cannot be read, with the reason.
     pub unreadable: Vec<(String, String)>,
+    /// Objects whose deletion is held back, because most of their kind vanished at once.
+    pub held: Vec<String>,
+}
+
+/// The running task.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Always holds the newest state.
+    pub state: watch::Receiver<StoreState>,
+    release: Arc<Notify>,
+}
+
+impl Store {
+    /// Says that deletions which are held back are meant so.
+    pub fn release_held(&self) {
+        self.release.notify_one();
+    }
 }
 
 /// Follows the datastore until cancelled. The receiver always holds the newest state.
+///
+/// Mass deletions in etcd are held back for [`GUARD_HOLD`]; in files they are somebody's edit and act at once.
 pub fn spawn(
     source: Source,
     node: String,
     environment: watch::Receiver<Environment>,
     cancel: CancellationToken,
 ) -> watch::Receiver<StoreState> {
-    let (sender, receiver) = watch::channel(StoreState::default());
+    let hold = match source {
+        Source::Etcd(_) => Some(GUARD_HOLD),
+        Source::File(_) => None,
+    };
+    spawn_guarded(source, node, environment, hold, cancel).state
+}
+
+/// The same, with a choice for how long mass deletions are held back; `None`: not at all.
+pub fn spawn_guarded(
+    source: Source,
+    node: String,
+    environment: watch::Receiver<Environment>,
+    hold: Option<Duration>,
+    cancel: CancellationToken,
+) -> Store {
+    let (sender, state) = watch::channel(StoreState::default());
     let (events, received) = mpsc::channel(EVENTS);
     match source {
         Source::Etcd(config) => drop(tokio::spawn(etcd::run(
@@ -65,14 +103,17 @@ pub fn spawn(
         ))),
         Source::File(path) => drop(tokio::spawn(file::run(path, events, cancel.clone()))),
     }
+    let release = Arc::new(Notify::new());
     let planner = Planner::new(node.clone(), environment.borrow().clone());
     let task = Task {
         node,
         cache: Cache::new(),
+        guard: hold.map(Guard::new),
         planner,
         sender,
         received,
         environment,
+        release: release.clone(),
         complaint: None,
     };
     tokio::spawn(async move {
@@ -81,16 +122,18 @@ pub fn spawn(
             () = task.run() => {}
         }
     });
-    receiver
+    Store { state, release }
 }
 
 struct Task {
     node: String,
     cache: Cache,
+    guard: Option<Guard>,
     planner: Planner,
     sender: watch::Sender<StoreState>,
     received: mpsc::Receiver<StoreEvent>,
     environment: watch::Receiver<Environment>,
+    release: Arc<Notify>,
     complaint: Option<String>,
 }
 
@@ -99,6 +142,7 @@ impl Task {
         loop {
             let mut changed = Changed::NOTHING;
             let mut is_environment_new = false;
+            let held_until = self.guard.as_ref().and_then(Guard::poll_timeout);
             tokio::select! {
                 event = self.received.recv() => match event {
                     Some(event) => changed = self.handle(event),
@@ -110,6 +154,8 @@ impl Task {
                     }
                     is_environment_new = true;
                 }
+                () = until(held_until) => changed = self.let_go(Guard::handle_timeout),
+                () = self.release.notified() => changed = self.let_go(Guard::release),
             }
             changed = self.gather(changed).await;
             if is_environment_new {
@@ -133,7 +179,26 @@ impl Task {
     }
 
     fn handle(&mut self, event: StoreEvent) -> Changed {
-        self.cache.handle(event)
+        match &mut self.guard {
+            Some(guard) => {
+                let events = guard.handle(Instant::now().into_std(), event);
+                self.take(events)
+            }
+            None => self.cache.handle(event),
+        }
+    }
+
+    /// What the guard held back and does not any more.
+    fn let_go(&mut self, ask: fn(&mut Guard, std::time::Instant) -> Vec<StoreEvent>) -> Changed {
+        let now = Instant::now().into_std();
+        let events = self.guard.as_mut().map(|guard| ask(guard, now));
+        self.take(events.unwrap_or_default())
+    }
+
+    fn take(&mut self, events: Vec<StoreEvent>) -> Changed {
+        events.into_iter().fold(Changed::NOTHING, |changed, event| {
+            changed.and(self.cache.handle(event))
+        })
     }
 
     fn publish(&mut self, is_plan_affected: bool) {
@@ -148,6 +213,8 @@ impl Task {
             .unreadable_origins()
             .map(|(origin, why)| (origin.to_owned(), why.to_owned()))
             .collect();
+        let held = self.guard.iter().flat_map(Guard::held);
+        new.held = held.map(ToString::to_string).collect();
         match plan {
             None => {}
             Some(Ok(desired)) => {
@@ -179,6 +246,14 @@ impl Task {
             self.complaint = Some(text.clone());
         }
         new.waiting = Some(text);
+    }
+}
+
+/// Waits until then; without a time, for ever.
+async fn until(time: Option<std::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,3 +14,5 @@ mod relay;
 mod server;
 #[cfg(test)]
 mod stream;
+#[cfg(test)]
+mod task;

@@ -1,0 +1,174 @@
+use serde_json::json;
+
+use super::*;
+use crate::cache::Cache;
+
+const HOLD: Duration = Duration::from_secs(30);
+
+/// A guard with a cache behind it.
+struct Bench {
+    guard: Guard,
+    cache: Cache,
+    now: Instant,
+}
+
+impl Bench {
+    fn with_nodes(count: usize) -> Bench {
+        let mut bench = Bench {
+            guard: Guard::new(HOLD),
+            cache: Cache::new(),
+            now: Instant::now(),
+        };
+        bench.snapshot(0..count);
+        assert_eq!(bench.nodes(), count);
+        bench
+    }
+
+    fn feed(&mut self, event: StoreEvent) {
+        for event in self.guard.handle(self.now, event) {
+            self.cache.handle(event);
+        }
+    }
+
+    fn put(&mut self, number: usize) {
+        let value = json!({"spec": {"bgp": {"ipv4Address": format!("10.0.0.{number}/24")}}});
+        let (key, origin) = (node(number), String::new());
+        self.feed(StoreEvent::Put { key, value, origin });
+    }
+
+    fn snapshot(&mut self, numbers: impl Iterator<Item = usize>) {
+        self.feed(StoreEvent::Begin);
+        numbers.for_each(|number| self.put(number));
+        self.feed(StoreEvent::SnapshotDone { revision: 1 });
+    }
+
+    fn delete(&mut self, numbers: impl Iterator<Item = usize>) {
+        for number in numbers {
+            self.feed(StoreEvent::Delete { key: node(number) });
+        }
+        self.feed(StoreEvent::Settled { revision: 2 });
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        for event in self.guard.handle_timeout(self.now) {
+            self.cache.handle(event);
+        }
+    }
+
+    fn nodes(&self) -> usize {
+        self.cache.nodes().count()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.cache.each_problem("none", |key, _, unreadable, _| {
+            problems.push(format!("{key}: {}", unreadable.unwrap_or_default()));
+        });
+        problems
+    }
+}
+
+fn node(number: usize) -> Key {
+    Key::Node(format!("n{number}"))
+}
+
+#[test]
+fn e10_an_emptied_prefix_is_held_and_shown_and_then_believed() {
+    let mut bench = Bench::with_nodes(5);
+    bench.delete(0..5);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (5, 5));
+    let problems = bench.problems();
+    assert_eq!(
+        problems[0],
+        "Node/n0: 5 of 5 nodes vanished at once: its deletion is held back for 30 s"
+    );
+    bench.pass(HOLD - Duration::from_millis(1));
+    assert_eq!(bench.nodes(), 5);
+    bench.pass(Duration::from_millis(1));
+    assert_eq!((bench.nodes(), bench.guard.poll_timeout()), (0, None));
+}
+
+#[test]
+fn e10_an_empty_listing_is_held_and_forgotten_when_the_objects_are_back() {
+    let mut bench = Bench::with_nodes(5);
+    bench.snapshot(0..0);
+    assert_eq!(bench.nodes(), 5);
+    // Again, as after another reconnect: the time does not start anew.
+    bench.pass(HOLD / 2);
+    bench.snapshot(0..1);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (5, 4));
+    assert_eq!(bench.guard.poll_timeout(), Some(bench.now + HOLD / 2));
+    bench.snapshot(0..5);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (5, 0));
+    assert!(bench.problems().is_empty());
+    bench.pass(HOLD);
+    assert_eq!(bench.nodes(), 5);
+}
+
+#[test]
+fn an_object_that_comes_back_alone_is_no_longer_held() {
+    let mut bench = Bench::with_nodes(4);
+    bench.delete(0..4);
+    bench.put(2);
+    bench.feed(StoreEvent::Settled { revision: 3 });
+    bench.pass(HOLD);
+    assert_eq!(bench.nodes(), 1);
+    assert!(bench.cache.readable_node("n2").is_some());
+}
+
+#[test]
+fn what_is_said_to_be_meant_is_acted_on_at_once() {
+    let mut bench = Bench::with_nodes(4);
+    bench.delete(0..4);
+    for event in bench.guard.release(bench.now) {
+        bench.cache.handle(event);
+    }
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (0, 0));
+}
+
+#[test]
+fn a_word_in_the_middle_of_a_snapshot_counts_after_it() {
+    let mut bench = Bench::with_nodes(4);
+    bench.delete(0..4);
+    bench.feed(StoreEvent::Begin);
+    assert_eq!(bench.guard.release(bench.now), []);
+    assert_eq!(bench.guard.poll_timeout(), None);
+    bench.feed(StoreEvent::SnapshotDone { revision: 3 });
+    assert_eq!(bench.nodes(), 4);
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.nodes(), 0);
+}
+
+#[test]
+fn few_or_less_than_half_go_at_once() {
+    let mut bench = Bench::with_nodes(10);
+    bench.delete(0..5);
+    assert_eq!(bench.nodes(), 5, "half is not more than half");
+    bench.snapshot(5..8);
+    assert_eq!(bench.nodes(), 3, "two of five");
+    bench.delete(5..7);
+    bench.delete(7..8);
+    assert_eq!(bench.nodes(), 0, "one or two are no mass");
+}
+
+#[test]
+fn a_deletion_and_a_new_version_in_one_batch_is_the_new_version() {
+    let mut bench = Bench::with_nodes(1);
+    bench.feed(StoreEvent::Delete { key: node(0) });
+    bench.put(0);
+    bench.feed(StoreEvent::Settled { revision: 3 });
+    assert_eq!(bench.nodes(), 1);
+    bench.put(0);
+    bench.delete(0..1);
+    assert_eq!(bench.nodes(), 0);
+}
+
+#[test]
+fn held_objects_do_not_count_when_more_go() {
+    let mut bench = Bench::with_nodes(10);
+    bench.delete(0..6);
+    assert_eq!(bench.guard.held().len(), 6);
+    bench.delete(6..9);
+    assert_eq!(bench.guard.held().len(), 9, "three of the four that are left");
+}
