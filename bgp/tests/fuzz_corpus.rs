@@ -11,6 +11,7 @@ use std::path::Path;
 /// Rounds of mutation for each seed: about a second in a debug build.
 const ROUNDS: u64 = 300;
 
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 fn corpus(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fuzz/corpus")
@@ -64,8 +65,8 @@ fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
 #[test]
 fn the_corpus_holds() {
     for (name, bytes) in corpus("update") {
-        // The name is in the output when a check panics.
-        println!("{name}");
+        // Shown only when a check panics: which seed it was.
+        eprintln!("{name}");
         checks::update(&bytes);
         // Every option and every edit: the first two octets choose them.
         for choice in 0..=u8::MAX {
@@ -85,7 +86,7 @@ fn mutations_of_the_corpus_hold() {
     let seeds = corpus("update");
     let mut random = Random(0x5eed_5eed_5eed_5eed);
     for (name, seed) in &seeds {
-        println!("{name}");
+        eprintln!("{name}");
         for _ in 0..ROUNDS {
             let mut bytes = seed.clone();
             let (_, other) = &seeds[random.below(seeds.len())];
