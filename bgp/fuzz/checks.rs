@@ -209,7 +209,9 @@ fn announce_again<P: Prefix>(choice: u8, attrs: &[u8], next_hop: NextHop, nlri: 
     let mut announced = Vec::new();
     for body in bodies(&messages, options.max_message_len) {
         let mut batch = UpdateBatch::default();
-        let outcome = decode(body, &decode_again(choice), &mut batch).expect("a peer can read it");
+        let Ok(outcome) = decode(body, &decode_again(choice), &mut batch) else {
+            panic!("no peer can read {body:02x?}");
+        };
         assert!(outcome.incidents.is_empty(), "{outcome:?} of {attrs:02x?}");
         let [
             BatchItem::Announce {
@@ -234,7 +236,11 @@ fn withdraw_again<P: Prefix>(choice: u8, nlri: &[Nlri<P>]) {
     encode_withdraw(&mut messages, &options, nlri);
     let mut batch = UpdateBatch::default();
     for body in bodies(&messages, options.max_message_len) {
-        decode(body, &decode_again(choice), &mut batch).expect("a peer can read it");
+        let outcome = decode(body, &decode_again(choice), &mut batch);
+        assert!(
+            outcome.is_ok_and(|outcome| outcome.incidents.is_empty()),
+            "{body:02x?}"
+        );
     }
     let is_withdraw =
         |item: &BatchItem| matches!(item, BatchItem::Withdraw { family, .. } if *family == P::FAMILY);
@@ -246,8 +252,8 @@ fn withdraw_again<P: Prefix>(choice: u8, nlri: &[Nlri<P>]) {
 fn prefixes<P: Prefix>(batch: &UpdateBatch) -> impl Iterator<Item = Nlri<P>> {
     let ipv4 = batch.ipv4.iter().map(|nlri| (nlri.prefix.into(), nlri.path_id));
     let ipv6 = batch.ipv6.iter().map(|nlri| (nlri.prefix.into(), nlri.path_id));
-    ipv4.chain(ipv6).map(|(net, path_id)| Nlri {
-        prefix: P::from_net(net).expect("prefixes of one family only"),
-        path_id,
+    ipv4.chain(ipv6).map(|(net, path_id)| match P::from_net(net) {
+        Some(prefix) => Nlri { prefix, path_id },
+        None => panic!("{net} is not of {}", P::FAMILY),
     })
 }
