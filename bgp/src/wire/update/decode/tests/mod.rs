@@ -1,5 +1,6 @@
 //! UPDATE bytes to batches and back; the table of RFC 7606 is in `rfc7606`, random histories are in `round_trip`.
 
+mod broke_others;
 mod rfc7606;
 mod round_trip;
 
