@@ -2,10 +2,16 @@
 
 #![cfg(feature = "io")]
 
+#[cfg(test)]
 mod namespace;
+#[cfg(test)]
 mod node;
 
+#[cfg(test)]
 mod routes;
+#[cfg(test)]
 mod scale;
+#[cfg(test)]
 mod takeover;
+#[cfg(test)]
 mod trouble;

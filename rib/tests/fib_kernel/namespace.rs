@@ -5,7 +5,7 @@ use std::process::Command;
 const MARK: &str = "PIPIT_FIB_NAMESPACE";
 
 /// Runs `body` in a namespace of its own. `name`: the test's full name, by which the binary is asked for it again.
-pub fn run(name: &str, body: impl FnOnce()) {
+pub(crate) fn run(name: &str, body: impl FnOnce()) {
     if std::env::var_os(MARK).is_some() {
         ip("link set lo up");
         return body();
@@ -14,7 +14,7 @@ pub fn run(name: &str, body: impl FnOnce()) {
 }
 
 /// Runs `body` in a namespace of its own where the process lacks CAP_NET_ADMIN.
-pub fn run_without_permission(name: &str, body: impl FnOnce()) {
+pub(crate) fn run_without_permission(name: &str, body: impl FnOnce()) {
     if std::env::var_os(MARK).is_some() {
         return body();
     }
@@ -34,12 +34,12 @@ fn again(name: &str, wrapper: &[&str]) {
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("1 passed"), "no test is named {name}: {text}");
-    println!("{text}");
+    eprintln!("{text}");
 }
 
 /// Runs `ip` with these words; its output.
 #[track_caller]
-pub fn ip(words: &str) -> String {
+pub(crate) fn ip(words: &str) -> String {
     let output = Command::new("ip")
         .args(words.split_whitespace())
         .output()
@@ -50,7 +50,7 @@ pub fn ip(words: &str) -> String {
 }
 
 /// Runs many `ip` commands in one process.
-pub fn ip_batch(lines: &str) {
+pub(crate) fn ip_batch(lines: &str) {
     use std::io::Write;
     let mut child = Command::new("ip")
         .args(["-batch", "-"])
@@ -62,7 +62,7 @@ pub fn ip_batch(lines: &str) {
 }
 
 /// Routes of ours as `ip` prints them, IPv4 and IPv6, in its order.
-pub fn ours() -> Vec<String> {
+pub(crate) fn ours() -> Vec<String> {
     let ipv4 = ip("-4 route show table main proto bird");
     let ipv6 = ip("-6 route show table main proto bird");
     ipv4.lines()
@@ -73,7 +73,7 @@ pub fn ours() -> Vec<String> {
 
 /// Two interfaces: eth0 with 192.0.2.1/24 and fd31:1::1/64, eth1 with 198.51.100.1/24. Their other ends are in the same
 /// namespace, without addresses.
-pub fn two_links() {
+pub(crate) fn two_links() {
     ip("link add eth0 type veth peer name peer0");
     ip("link add eth1 type veth peer name peer1");
     for device in ["peer0", "peer1", "eth0", "eth1"] {

@@ -11,24 +11,24 @@ use pipit_rib::io::netlink::{self, Report, Request};
 use tokio::sync::mpsc;
 
 /// BIRD's protocol number.
-pub const OURS: u8 = 12;
+pub(crate) const OURS: u8 = 12;
 /// RT_TABLE_MAIN.
 const MAIN: u32 = 254;
 /// What takes longer than this does not happen.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-pub struct Node {
-    pub fib: Fib,
+pub(crate) struct Node {
+    pub(crate) fib: Fib,
     requests: mpsc::Sender<Request>,
     reports: mpsc::Receiver<Report>,
     runtime: tokio::runtime::Runtime,
-    pub adopted: Option<usize>,
-    pub changed_next_hops: Vec<IpAddr>,
+    pub(crate) adopted: Option<usize>,
+    pub(crate) changed_next_hops: Vec<IpAddr>,
 }
 
 impl Node {
     /// Starts and waits for the first dump.
-    pub fn start() -> Node {
+    pub(crate) fn start() -> Node {
         let (requests, reports) = netlink::spawn(OURS, MAIN).expect("root may write routes");
         requests.try_send(Request::Dump).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -47,20 +47,20 @@ impl Node {
         node
     }
 
-    pub fn set(&mut self, prefix: &str, target: Option<FibTarget>) {
+    pub(crate) fn set(&mut self, prefix: &str, target: Option<FibTarget>) {
         match prefix.parse().unwrap() {
             IpNet::V4(prefix) => self.fib.set(prefix, target),
             IpNet::V6(prefix) => self.fib.set(prefix, target),
         }
     }
 
-    pub fn set_v4(&mut self, prefix: Ipv4Net, target: Option<FibTarget>) {
+    pub(crate) fn set_v4(&mut self, prefix: Ipv4Net, target: Option<FibTarget>) {
         self.fib.set(prefix, target);
     }
 
     /// Goes on until a condition holds; how long that took.
     #[track_caller]
-    pub fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Node) -> bool) -> Duration {
+    pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut(&mut Node) -> bool) -> Duration {
         let start = Instant::now();
         loop {
             self.carry_out();
@@ -75,13 +75,13 @@ impl Node {
 
     /// Goes on until nothing is left to write.
     #[track_caller]
-    pub fn settle(&mut self) -> Duration {
+    pub(crate) fn settle(&mut self) -> Duration {
         self.until("settled", |node| node.fib.is_settled())
     }
 
     /// Goes on until all that the kernel has told so far has been read: a change made now is told after it.
     #[track_caller]
-    pub fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         let mark: IpAddr = "240.0.0.1".parse().unwrap();
         self.fib.track(mark);
         for word in ["add", "del"] {
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// State of one prefix.
-    pub fn state(&self, prefix: &str) -> &'static str {
+    pub(crate) fn state(&self, prefix: &str) -> &'static str {
         let prefix: IpNet = prefix.parse().unwrap();
         let views = self.fib.query();
         let view = views.iter().find(|view| view.prefix == prefix);
@@ -134,7 +134,7 @@ impl Node {
     }
 }
 
-pub fn hop(next_hop: &str) -> Hop {
+pub(crate) fn hop(next_hop: &str) -> Hop {
     Hop {
         next_hop: next_hop.parse().unwrap(),
         link_local: None,
@@ -143,14 +143,14 @@ pub fn hop(next_hop: &str) -> Hop {
     }
 }
 
-pub fn via(next_hops: &[&str]) -> Option<FibTarget> {
+pub(crate) fn via(next_hops: &[&str]) -> Option<FibTarget> {
     Some(FibTarget {
         action: FibAction::Via(next_hops.iter().map(|next_hop| hop(next_hop)).collect()),
         metric: 0,
     })
 }
 
-pub fn blackhole() -> Option<FibTarget> {
+pub(crate) fn blackhole() -> Option<FibTarget> {
     Some(FibTarget {
         action: FibAction::Blackhole,
         metric: 0,
@@ -158,17 +158,17 @@ pub fn blackhole() -> Option<FibTarget> {
 }
 
 /// Sees what everybody else sees with `ip monitor route`.
-pub struct Observer(Socket);
+pub(crate) struct Observer(Socket);
 
 /// RTM_NEWROUTE and RTM_DELROUTE with our protocol number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Seen {
-    pub new: usize,
-    pub deleted: usize,
+pub(crate) struct Seen {
+    pub(crate) new: usize,
+    pub(crate) deleted: usize,
 }
 
 impl Observer {
-    pub fn start() -> Observer {
+    pub(crate) fn start() -> Observer {
         let mut socket = Socket::new(NETLINK_ROUTE).unwrap();
         socket.bind_auto().unwrap();
         for group in [7, 11] {
@@ -179,7 +179,7 @@ impl Observer {
     }
 
     /// What happened to routes of ours since the last time.
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         let mut seen = Seen::default();
         let mut buffer = Vec::with_capacity(1 << 16);
         loop {

@@ -52,7 +52,7 @@ fn a_hundred_thousand_routes_are_written_adopted_and_repaired() {
             let repaired = node.until("repaired", |node| {
                 node.fib.is_settled() && node.fib.repaired() >= 16_384 && ours().len() == COUNT as usize
             });
-            println!(
+            eprintln!(
                 "{COUNT} routes: written in {written:?}, adopted in {adopted:?}, 16384 repaired in {repaired:?}"
             );
         },
