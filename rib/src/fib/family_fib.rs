@@ -126,6 +126,11 @@ impl<P: FibPrefix> FamilyFib<P> {
         self.exceptions.refused.len()
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_leftovers(&self) -> bool {
+        !self.exceptions.extra.is_empty()
+    }
+
     /// Everything unwanted is to go.
     pub(crate) fn sweep(&mut self) {
         for (&prefix, entry) in &mut self.entries {

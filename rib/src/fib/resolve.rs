@@ -43,19 +43,19 @@ pub enum Reachability {
 #[expect(clippy::enum_variant_names, reason = "each says what is not there")]
 pub(crate) enum Parked {
     /// Nothing leads to this next hop.
-    NoRoute(IpAddr),
+    Unreachable(IpAddr),
     /// This device does not exist or is down.
-    NoDevice(&'static str),
+    DeviceMissing(&'static str),
     /// The target names no next hop at all.
-    NoNextHop,
+    WithoutNextHop,
 }
 
 impl std::fmt::Display for Parked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Parked::NoRoute(next_hop) => write!(f, "no route to next hop {next_hop}"),
-            Parked::NoDevice(name) => write!(f, "device {name} does not exist or is down"),
-            Parked::NoNextHop => write!(f, "no next hop"),
+            Parked::Unreachable(next_hop) => write!(f, "no route to next hop {next_hop}"),
+            Parked::DeviceMissing(name) => write!(f, "device {name} does not exist or is down"),
+            Parked::WithoutNextHop => write!(f, "no next hop"),
         }
     }
 }
@@ -170,7 +170,7 @@ impl Topology {
     /// without carrier while others have one: the kernel itself would go on using them.
     pub(crate) fn resolve_all(&self, hops: &[Hop]) -> Result<SmallVec<[KernelHop; 1]>, Parked> {
         let mut ways: SmallVec<[KernelHop; 1]> = SmallVec::new();
-        let mut parked = Parked::NoNextHop;
+        let mut parked = Parked::WithoutNextHop;
         for hop in hops {
             match self.resolve(hop) {
                 Ok(way) => ways.push(way),
@@ -196,7 +196,9 @@ impl Topology {
         // The kernel takes a weight of 1 to 256.
         let weight = hop.weight.max(1);
         if is_tunnelled {
-            let device = self.device(IPIP_DEVICE).ok_or(Parked::NoDevice(IPIP_DEVICE))?;
+            let device = self
+                .device(IPIP_DEVICE)
+                .ok_or(Parked::DeviceMissing(IPIP_DEVICE))?;
             return Ok(KernelHop {
                 gateway: Some(hop.next_hop),
                 device,
@@ -205,7 +207,9 @@ impl Topology {
             });
         }
         // A link-local address says nothing about its link: the global one does.
-        let (_, via) = self.lookup(hop.next_hop).ok_or(Parked::NoRoute(hop.next_hop))?;
+        let (_, via) = self
+            .lookup(hop.next_hop)
+            .ok_or(Parked::Unreachable(hop.next_hop))?;
         let address = hop.link_local.map_or(hop.next_hop, IpAddr::V6);
         Ok(KernelHop {
             gateway: Some(via.gateway.unwrap_or(address)),

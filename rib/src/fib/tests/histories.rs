@@ -25,7 +25,7 @@ const NEXT_HOPS: [&str; 5] = [
 ];
 const BEHIND: &str = "172.16.0.0/12";
 const STEPS: usize = 250;
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 2000;
 
 struct History {
     random: Random,
@@ -242,13 +242,14 @@ impl History {
             if !self.kernel.is_quiet() || !self.fib.is_settled() {
                 continue;
             }
+            let has_leftovers = self.fib.ipv4.has_leftovers() || self.fib.ipv6.has_leftovers();
             let unfinished = ["refused", "pending", "removing", "stale"];
-            if self
+            let is_finished = self
                 .fib
                 .query()
                 .iter()
-                .all(|view| !unfinished.contains(&view.state))
-            {
+                .all(|view| !unfinished.contains(&view.state));
+            if is_finished && !has_leftovers {
                 return;
             }
             self.now = self

@@ -375,3 +375,26 @@ fn pages_together_are_the_whole_table_in_order() {
     }
     assert_eq!(paged, whole);
 }
+
+#[test]
+fn a_link_that_is_down_in_a_dump_asks_for_no_other_dump() {
+    let mut fib = loaded(&[]);
+    let both = via(&[hop("192.0.2.12"), hop("198.51.100.7")], 0);
+    set(&mut fib, BLOCK, Some(both));
+    written(&mut fib);
+    let there = unicast(&[way(Some("192.0.2.12"), 2), way(Some("198.51.100.7"), 3)], 0);
+    fib.handle_kernel([KernelEvent::Overrun, KernelEvent::DumpBegin]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    fib.handle_kernel([
+        link(2, "eth0", true),
+        link(3, "eth1", false),
+        route("192.0.2.0/24", KERNEL, unicast(&[way(None, 2)], 0)),
+        route(BLOCK, OURS, there),
+        KernelEvent::DumpEnd,
+    ]);
+    assert_eq!(fib.poll_event(), None);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+}
