@@ -40,7 +40,6 @@ pub enum Reachability {
 
 /// Why a route cannot be written now.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[expect(clippy::enum_variant_names, reason = "each says what is not there")]
 pub(crate) enum Parked {
     /// Nothing leads to this next hop.
     Unreachable(IpAddr),

@@ -34,10 +34,7 @@ fn again(name: &str, wrapper: &[&str]) {
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     assert!(text.contains("1 passed"), "no test is named {name}: {text}");
-<<<<<<< HEAD
-=======
     eprintln!("{text}");
->>>>>>> fib
 }
 
 /// Runs `ip` with these words; its output.
