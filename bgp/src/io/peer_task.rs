@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
 use crate::session::output::Negotiated;
 use crate::session::query::{NegotiatedView, SessionView, State};
-use crate::session::{Action, Session, Stop};
+use crate::session::{Action, Connected, Session, Stop};
 use crate::wire::notification::Notification;
 use crate::wire::update::UpdateBatch;
 
@@ -244,24 +245,36 @@ impl PeerTask {
             tracing::debug!(peer = %config.name, %local, "connection refused");
             return;
         }
-        // What the session closes while it takes the new connection is the old one in this place.
-        let old = self.incoming.is_some();
-        self.session.handle_connected(now, Direction::Incoming, local);
-        if old {
-            self.carry_out_until_close(Direction::Incoming);
+        self.take(now, Direction::Incoming, stream, local);
+    }
+
+    /// Gives a connection to the session. What the session closes while it takes it is the old one in its place.
+    fn take(&mut self, now: Instant, direction: Direction, stream: TcpStream, local: IpAddr) {
+        match self.session.handle_connected(now, direction, local) {
+            Connected::Taken => {
+                if self.connection(direction).is_some() {
+                    self.carry_out_until_close(direction);
+                }
+                let connection = Some(Connection::new(stream));
+                match direction {
+                    Direction::Outgoing => self.outgoing = connection,
+                    Direction::Incoming => self.incoming = connection,
+                }
+                self.carry_out();
+            }
+            Connected::Refused(notification) => {
+                tracing::debug!(peer = %self.session.config().name, %notification, "connection refused");
+                // A fresh socket takes a few octets at once; one that does not is closed all the same.
+                let _ = stream.try_write(&notification.encode());
+            }
         }
-        self.incoming = Some(Connection::new(stream));
-        self.carry_out();
     }
 
     fn handle_dialled(&mut self, now: Instant, result: io::Result<TcpStream>) {
         self.dial = None;
         let connected = result.and_then(|stream| Ok((stream.local_addr()?.ip(), stream)));
         match connected {
-            Ok((local, stream)) => {
-                self.outgoing = Some(Connection::new(stream));
-                self.session.handle_connected(now, Direction::Outgoing, local);
-            }
+            Ok((local, stream)) => self.take(now, Direction::Outgoing, stream, local),
             Err(error) => self.session.handle_dial_failed(now, &error.to_string()),
         }
     }
@@ -294,6 +307,14 @@ impl PeerTask {
             Err(error) => self
                 .session
                 .handle_closed(now, direction, Some(&error.to_string())),
+        }
+        // One read may hold the KEEPALIVE that makes the session Established, routes, and its end: the RIB must hear
+        // of them in this order.
+        while let Some(action) = self.session.poll_action() {
+            if matches!(action, Action::Down(_)) && !batch.is_empty() {
+                self.tell_rib(PeerBody::Routes(std::mem::take(&mut batch)));
+            }
+            self.act(action);
         }
         if !batch.is_empty() {
             self.tell_rib(PeerBody::Routes(batch));

@@ -59,6 +59,16 @@ pub enum Action {
     Down(SessionEnd),
 }
 
+/// What becomes of a connection that stands.
+#[must_use]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Connected {
+    /// The session uses it.
+    Taken,
+    /// It is to be closed; nothing else changes.
+    Refused(Notification),
+}
+
 /// How the daemon stops a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -262,24 +272,38 @@ impl Session {
         self.is_started
     }
 
-    /// TcpConnectionConfirmed, Tcp_CR_Acked: a connection stands.
-    pub fn handle_connected(&mut self, now: Instant, direction: Direction, local_address: IpAddr) {
-        if !self.is_started {
-            self.actions.push_back(Action::Close(direction));
-            return;
-        }
+    /// TcpConnectionConfirmed, Tcp_CR_Acked: a connection stands. One that is taken replaces what stood in its place,
+    /// which the actions close first; one that is refused is the caller's to close, after these last words.
+    pub fn handle_connected(
+        &mut self,
+        now: Instant,
+        direction: Direction,
+        local_address: IpAddr,
+    ) -> Connected {
         if direction == Direction::Outgoing {
             self.dial = Dial::Off;
         }
-        if self.connection(direction).is_some() {
-            self.replace_connection(now, direction);
+        if !self.is_started {
+            return Connected::Refused(Notification::new(ErrorCode::CONNECTION_REJECTED));
         }
         if let Some(established) = self.established() {
-            if !self.supersedes(now, established, direction) {
-                return;
+            if !self.is_restarted_peer(now, established, direction) {
+                return Connected::Refused(Notification::new(ErrorCode::COLLISION_RESOLUTION));
             }
-        } else if direction == Direction::Incoming && matches!(self.dial, Dial::Retry(_) | Dial::IdleHold(_))
-        {
+            // RFC 4724 §5: the peer has restarted and we have not noticed yet.
+            let retain = self.retainable(established);
+            self.end(
+                now,
+                established,
+                "the peer opened a new connection".into(),
+                retain,
+            );
+        } else if self.connection(direction).is_some() {
+            // A peer that dials twice means the newer connection; a stale one would hold it off for minutes.
+            self.send_notification(direction, &Notification::new(ErrorCode::COLLISION_RESOLUTION));
+            self.drop_connection(direction);
+        }
+        if direction == Direction::Incoming && matches!(self.dial, Dial::Retry(_) | Dial::IdleHold(_)) {
             // The peer is there: what it opened will do. Should it fail, dialling starts again.
             self.dial = Dial::Off;
         }
@@ -296,6 +320,7 @@ impl Session {
         *self.slot(direction) = Some(connection);
         let open = negotiate::our_open(&self.config, self.is_restarting);
         self.actions.push_back(Action::Send(direction, open.encode()));
+        Connected::Taken
     }
 
     /// TcpConnectionFails while dialling.
@@ -346,7 +371,9 @@ impl Session {
         batch: &mut UpdateBatch,
     ) {
         while let Some(connection) = self.connection(direction) {
-            let is_extended = connection.theirs.is_some();
+            let is_extended = connection
+                .negotiated()
+                .is_some_and(|n| usize::from(n.max_message_len) > header::MAX_LEN);
             let header = match header::decode(bytes, is_extended) {
                 Ok(Some(header)) if bytes.len() >= header.len => header,
                 Ok(_) => return,
@@ -591,48 +618,20 @@ impl Session {
         self.end(now, direction, reason, retain);
     }
 
-    /// A second connection while one is Established. Says whether the new one is taken.
-    fn supersedes(&mut self, now: Instant, established: Direction, direction: Direction) -> bool {
+    /// Whether a second connection beside an Established one means that the peer has restarted, rather than that its
+    /// own dial crossed ours.
+    fn is_restarted_peer(&self, now: Instant, established: Direction, direction: Direction) -> bool {
         let restarts = self.negotiated().is_some_and(|negotiated| {
             negotiated
                 .graceful_restart
                 .as_ref()
                 .is_some_and(|restart| !restart.families.is_empty())
         });
-        // Right after the start it is the peer's own dial, which crossed ours.
-        let is_settled = self
+        let since = self
             .connection(established)
-            .and_then(|c| c.established_at)
-            .is_some_and(|at| now > at + COLLISION_WAIT);
-        if restarts && is_settled && direction == Direction::Incoming {
-            // RFC 4724 §5: the peer has restarted and we have not noticed yet.
-            let retain = self.retainable(established);
-            self.end(
-                now,
-                established,
-                "the peer opened a new connection".into(),
-                retain,
-            );
-            self.set_dial(Dial::Off);
-            return true;
-        }
-        self.send_notification(direction, &Notification::new(ErrorCode::COLLISION_RESOLUTION));
-        self.actions.push_back(Action::Close(direction));
-        false
-    }
-
-    /// A peer that dials twice means the newer connection; a stale one would hold it off for minutes.
-    fn replace_connection(&mut self, now: Instant, direction: Direction) {
-        let Some(connection) = self.connection(direction) else {
-            return;
-        };
-        if connection.is_established() {
-            return;
-        }
-        let _ = now;
-        self.send_notification(direction, &Notification::new(ErrorCode::COLLISION_RESOLUTION));
-        *self.slot(direction) = None;
-        self.actions.push_back(Action::Close(direction));
+            .and_then(|connection| connection.established_at);
+        let is_settled = since.is_some_and(|at| now > at + COLLISION_WAIT);
+        restarts && is_settled && direction == Direction::Incoming
     }
 
     fn connection_timeout(&mut self, now: Instant, direction: Direction) {

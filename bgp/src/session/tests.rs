@@ -108,17 +108,11 @@ impl Bench {
 
     fn act(&mut self, side: usize, action: Action) {
         let other = 1 - side;
-        let address = |s: usize| [LOW, HIGH][s].parse().unwrap();
         match action {
             Action::Dial => {
                 self.ends[side].dials += 1;
                 if self.reachable && self.ends[other].session.accepts() {
-                    self.ends[side]
-                        .session
-                        .handle_connected(self.now, Direction::Outgoing, address(side));
-                    self.ends[other]
-                        .session
-                        .handle_connected(self.now, Direction::Incoming, address(other));
+                    self.connect(side);
                 } else {
                     self.ends[side].session.handle_dial_failed(self.now, "refused");
                 }
@@ -148,6 +142,35 @@ impl Bench {
             Action::Up(_, negotiated) => self.ends[side].ups.push(*negotiated),
             Action::Down(end) => self.ends[side].downs.push(end),
         }
+    }
+
+    /// One end's dial reaches the other.
+    fn connect(&mut self, side: usize) {
+        let other = 1 - side;
+        let address = |s: usize| [LOW, HIGH][s].parse().unwrap();
+        let here = self.ends[side]
+            .session
+            .handle_connected(self.now, Direction::Outgoing, address(side));
+        let there = self.ends[other]
+            .session
+            .handle_connected(self.now, Direction::Incoming, address(other));
+        match (here, there) {
+            (Connected::Taken, Connected::Taken) | (Connected::Refused(_), Connected::Refused(_)) => {}
+            (Connected::Taken, Connected::Refused(words)) => self.refuse(side, Direction::Outgoing, &words),
+            (Connected::Refused(words), Connected::Taken) => self.refuse(other, Direction::Incoming, &words),
+        }
+    }
+
+    /// An end hears why its connection is refused, and that it is closed.
+    fn refuse(&mut self, side: usize, direction: Direction, words: &Notification) {
+        let End { session, batch, .. } = &mut self.ends[side];
+        session.handle_bytes(
+            self.now,
+            direction,
+            &mut BytesMut::from(&words.encode()[..]),
+            batch,
+        );
+        session.handle_closed(self.now, direction, None);
     }
 
     /// Lets time pass, timer by timer.
@@ -319,10 +342,12 @@ fn stopping_for_a_restart_says_nothing_to_a_peer_that_keeps_our_routes() {
 #[test]
 fn rfc4724_5_a_restarted_peer_takes_over_from_its_old_connection() {
     let mut bench = Bench::mesh(|c| c.passive = true, |_| ()).start();
+    bench.advance(Duration::from_secs(10));
     let now = bench.now;
-    bench.ends[0]
+    let taken = bench.ends[0]
         .session
         .handle_connected(now, Direction::Incoming, LOW.parse().unwrap());
+    assert_eq!(taken, Connected::Taken);
     // The old connection was the incoming one too: its slot is the new one's now.
     let actions: Vec<Action> = std::iter::from_fn(|| bench.ends[0].session.poll_action()).collect();
     let down = actions
@@ -336,6 +361,27 @@ fn rfc4724_5_a_restarted_peer_takes_over_from_its_old_connection() {
         .position(|a| matches!(a, Action::Send(Direction::Incoming, _)));
     assert!(close < down && down < open && close.is_some(), "{actions:?}");
     assert_eq!(bench.ends[0].session.state(), State::OpenSent);
+}
+
+#[test]
+fn rfc4271_6_8_a_second_connection_beside_an_established_one_is_refused_and_the_first_stays() {
+    for restart in [GracefulRestart::Off, GracefulRestart::default()] {
+        let mut bench = Bench::mesh(|c| (c.passive, c.graceful_restart) = (true, restart), |_| ()).start();
+        if restart == GracefulRestart::Off {
+            bench.advance(Duration::from_secs(60));
+        }
+        let now = bench.now;
+        let second = bench.ends[0]
+            .session
+            .handle_connected(now, Direction::Incoming, LOW.parse().unwrap());
+        assert_eq!(
+            second,
+            Connected::Refused(Notification::new(ErrorCode::COLLISION_RESOLUTION))
+        );
+        assert!(bench.ends[0].session.poll_action().is_none());
+        bench.advance(Duration::from_secs(600));
+        assert_eq!((bench.states(), bench.ends[0].downs.len()), (UP, 0));
+    }
 }
 
 #[test]
@@ -429,7 +475,7 @@ fn rfc6608_each_unexpected_message_in_each_state_has_its_subcode() {
             let mut session = Session::new(config(LOW, HIGH), false, 1);
             let now = Instant::now();
             session.start(now);
-            session.handle_connected(now, Direction::Incoming, LOW.parse().unwrap());
+            let _ = session.handle_connected(now, Direction::Incoming, LOW.parse().unwrap());
             let mut bytes = BytesMut::new();
             let path = &[&open, &keepalive][..row];
             path.iter().for_each(|step| bytes.extend_from_slice(step));
@@ -476,7 +522,7 @@ fn no_history_of_events_panics_or_leaves_two_established_connections() {
             };
             match next(9) {
                 0 => session.start(now),
-                1 => session.handle_connected(now, direction, LOW.parse().unwrap()),
+                1 => drop(session.handle_connected(now, direction, LOW.parse().unwrap())),
                 2 => session.handle_closed(now, direction, None),
                 3 => session.handle_dial_failed(now, "x"),
                 4 => {
