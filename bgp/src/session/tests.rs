@@ -445,7 +445,7 @@ fn rfc9687_a_peer_that_takes_nothing_is_let_go() {
     let now = bench.now;
     bench.ends[0]
         .session
-        .handle_sending(now, Direction::Outgoing, true);
+        .handle_sending(now, Direction::Outgoing, Sending::Stuck);
     bench.advance(Duration::from_secs(19));
     assert_eq!(bench.states(), UP);
     bench.advance(Duration::from_secs(2));
@@ -459,7 +459,7 @@ fn rfc9687_a_peer_that_takes_nothing_is_let_go() {
 /// RFC 4271 §8.2.2 and RFC 6608: every message type in every state of a connection.
 #[test]
 fn rfc6608_each_unexpected_message_in_each_state_has_its_subcode() {
-    let open = negotiate::our_open(&config(HIGH, LOW), false).encode();
+    let open = negotiate::our_open(&config(HIGH, LOW), Resumption::None).encode();
     let update = header::message(message::UPDATE, &[0, 0, 0, 0]);
     let refresh = route_refresh::request(Family::Ipv4Unicast);
     let keepalive = header::keepalive();
@@ -502,7 +502,7 @@ fn no_history_of_events_panics_or_leaves_two_established_connections() {
         random ^= random << 17;
         random % bound
     };
-    let open = negotiate::our_open(&config(HIGH, LOW), false).encode();
+    let open = negotiate::our_open(&config(HIGH, LOW), Resumption::None).encode();
     let messages = [
         open,
         header::keepalive(),
@@ -530,7 +530,10 @@ fn no_history_of_events_panics_or_leaves_two_established_connections() {
                     session.handle_timeout(now);
                 }
                 5 if next(6) == 0 => session.stop(&Stop::Restart),
-                6 => session.handle_sending(now, direction, next(2) == 0),
+                6 => {
+                    let sending = [Sending::Done, Sending::Progress, Sending::Stuck][next(3) as usize];
+                    session.handle_sending(now, direction, sending);
+                }
                 _ => {
                     let message = &messages[next(messages.len() as u64) as usize];
                     let mut bytes = BytesMut::from(&message[..]);
