@@ -1,15 +1,16 @@
 //! Listening sockets: one a family, bound again while the port is taken, closed and moved live.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
-use crate::io::{socket, tcp_md5};
-use crate::session::config::Secret;
+use crate::io::socket;
 
 /// How long until a port that is taken is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -17,21 +18,28 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What listeners report.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// Listening: keys can be set now.
-    Bound(SocketAddr, Arc<TcpListener>),
+    /// The address is ours. Nobody is let in before the answer, so that keys can be set first: a connection made
+    /// without one would stay without one.
+    Bound(SocketAddr, Arc<Socket>, oneshot::Sender<()>),
+    /// Connections are taken.
+    Listening(SocketAddr),
     /// Not listening, for this reason; it is tried again.
     Failed(SocketAddr, String),
     /// A connection from this address.
     Connection(IpAddr, TcpStream),
 }
 
+/// The speaker no longer wants to hear of this listener.
+struct Unwanted;
+
 /// Listens on an address until dropped.
 pub(crate) async fn run(address: SocketAddr, accepted: mpsc::Sender<Accepted>) {
     let mut has_complained = false;
     let listener = loop {
-        match socket::listen(address) {
-            Ok(listener) => break Arc::new(listener),
-            Err(cause) => {
+        match open(address, &accepted).await {
+            Err(Unwanted) => return,
+            Ok(Ok(listener)) => break listener,
+            Ok(Err(cause)) => {
                 let reason = explain(address, &cause);
                 if !has_complained {
                     error!("{reason}");
@@ -45,13 +53,30 @@ pub(crate) async fn run(address: SocketAddr, accepted: mpsc::Sender<Accepted>) {
         }
     };
     info!(%address, "listening");
-    if accepted
-        .send(Accepted::Bound(address, Arc::clone(&listener)))
-        .await
-        .is_err()
-    {
+    if accepted.send(Accepted::Listening(address)).await.is_err() {
         return;
     }
+    accept(address, &listener, &accepted).await;
+}
+
+async fn open(
+    address: SocketAddr,
+    accepted: &mpsc::Sender<Accepted>,
+) -> Result<io::Result<TcpListener>, Unwanted> {
+    let socket = match socket::bind(address) {
+        Ok(socket) => Arc::new(socket),
+        Err(cause) => return Ok(Err(cause)),
+    };
+    let (answer, is_keyed) = oneshot::channel();
+    accepted
+        .send(Accepted::Bound(address, Arc::clone(&socket), answer))
+        .await
+        .map_err(|_| Unwanted)?;
+    is_keyed.await.map_err(|_| Unwanted)?;
+    Ok(socket::listen(&socket))
+}
+
+async fn accept(address: SocketAddr, listener: &TcpListener, accepted: &mpsc::Sender<Accepted>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -72,19 +97,14 @@ pub(crate) async fn run(address: SocketAddr, accepted: mpsc::Sender<Accepted>) {
     }
 }
 
-/// Sets or removes a peer's key on a listening socket of its family.
-pub(crate) fn set_key(listener: &TcpListener, peer: IpAddr, key: Option<&Secret>) -> std::io::Result<()> {
-    tcp_md5::set_key(listener, peer, key)
-}
-
-fn explain(address: SocketAddr, cause: &std::io::Error) -> String {
+fn explain(address: SocketAddr, cause: &io::Error) -> String {
     match cause.kind() {
-        std::io::ErrorKind::AddrInUse => format!(
+        io::ErrorKind::AddrInUse => format!(
             "cannot listen on {address}: another program has the port (BIRD? see `ss -ltnp 'sport = :{}'`); \
              trying again every second, peers are dialled meanwhile",
             address.port()
         ),
-        std::io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied => {
             format!("cannot listen on {address}: needs root or CAP_NET_BIND_SERVICE")
         }
         _ => format!("cannot listen on {address}: {cause}; trying again every second"),

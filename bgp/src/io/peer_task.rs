@@ -3,17 +3,20 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes, BytesMut};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
+use crate::io::linger::Lingering;
 use crate::io::message::{FRAME_ROOM, PeerBody, PeerMessage};
 use crate::io::socket;
 use crate::peer_id::PeerId;
@@ -21,7 +24,7 @@ use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
 use crate::session::output::Negotiated;
 use crate::session::query::{NegotiatedView, SessionView, State};
-use crate::session::{Action, Connected, Session, Stop};
+use crate::session::{Action, Connected, Sending, Session, Stop};
 use crate::wire::notification::Notification;
 use crate::wire::update::UpdateBatch;
 
@@ -60,7 +63,13 @@ struct Connection {
     frame: Option<Bytes>,
     /// Octets of the message in `urgent` or `frame` that is partly written come first, whatever it was.
     writing: Bytes,
-    is_stuck: bool,
+}
+
+/// What came of writing to a connection.
+struct Written {
+    /// Frames that left their place: room for as many others.
+    drained: usize,
+    sending: Sending,
 }
 
 /// See the module.
@@ -70,6 +79,7 @@ pub(crate) struct PeerTask {
     outgoing: Option<Connection>,
     incoming: Option<Connection>,
     dial: Option<Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>>,
+    lingering: Lingering,
     frames: Option<(Direction, mpsc::Receiver<Bytes>)>,
     /// Messages for the RIB that wait for room in its channel, oldest first. Reading stops while there are any.
     to_rib: VecDeque<PeerBody>,
@@ -112,6 +122,7 @@ impl PeerTask {
             outgoing: None,
             incoming: None,
             dial: None,
+            lingering: Lingering::default(),
             frames: None,
             to_rib: VecDeque::new(),
             routes,
@@ -124,9 +135,9 @@ impl PeerTask {
         (task, watched)
     }
 
-    /// Runs until told to stop.
-    pub(crate) async fn run(mut self) {
-        self.session.start(Instant::now());
+    /// Runs until told to stop. `start_in`: nothing is dialled before.
+    pub(crate) async fn run(mut self, start_in: Duration) {
+        self.session.start_in(Instant::now(), start_in);
         loop {
             self.carry_out();
             self.publish();
@@ -150,7 +161,10 @@ impl PeerTask {
                 Event::Permit(Ok(())) => {}
                 // Without a RIB there is nothing to run for.
                 Event::Permit(Err(())) => return,
-                Event::Timer => self.session.handle_timeout(now),
+                Event::Timer => {
+                    self.excuse_unread(now);
+                    self.session.handle_timeout(now);
+                }
             }
         }
     }
@@ -216,10 +230,11 @@ impl PeerTask {
             () = timer => Event::Timer,
             command = commands.recv() => Event::Command(command),
             result = permit => Event::Permit(result),
-            event = socket_event(outgoing.as_ref(), Direction::Outgoing, has_backlog) => event,
-            event = socket_event(incoming.as_ref(), Direction::Incoming, has_backlog) => event,
+            // Credit bounds these, so a peer that sends without pause is still sent to.
             frame = next_frame => Event::Frame(frame),
             result = dialled => Event::Dialled(result),
+            event = socket_event(outgoing.as_ref(), Direction::Outgoing, has_backlog) => event,
+            event = socket_event(incoming.as_ref(), Direction::Incoming, has_backlog) => event,
         }
     }
 
@@ -264,8 +279,8 @@ impl PeerTask {
             }
             Connected::Refused(notification) => {
                 tracing::debug!(peer = %self.session.config().name, %notification, "connection refused");
-                // A fresh socket takes a few octets at once; one that does not is closed all the same.
-                let _ = stream.try_write(&notification.encode());
+                self.lingering.close(stream, vec![notification.encode()]);
+                self.carry_out();
             }
         }
     }
@@ -322,20 +337,32 @@ impl PeerTask {
     }
 
     fn handle_writable(&mut self, now: Instant, direction: Direction) {
+        if let Err(error) = self.write(now, direction) {
+            self.session
+                .handle_closed(now, direction, Some(&error.to_string()));
+        }
+    }
+
+    /// Writes what the socket takes, and tells the session and the RIB what became of it.
+    fn write(&mut self, now: Instant, direction: Direction) -> io::Result<()> {
         let counters = Arc::clone(&self.counters);
         let Some(connection) = self.connection(direction) else {
-            return;
+            return Ok(());
         };
-        let result = connection.write(&counters);
-        let is_stuck = connection.is_stuck;
-        match result {
-            Ok(drained) => {
-                self.session.handle_sending(now, direction, is_stuck);
-                (0..drained).for_each(|_| self.tell_rib(PeerBody::Drained));
+        let written = connection.write(&counters)?;
+        self.session.handle_sending(now, direction, written.sending);
+        (0..written.drained).for_each(|_| self.tell_rib(PeerBody::Drained));
+        Ok(())
+    }
+
+    /// A peer is not silent while we have not read what it sent: the RIB had no room, or this machine no time.
+    fn excuse_unread(&mut self, now: Instant) {
+        for direction in [Direction::Outgoing, Direction::Incoming] {
+            if self.session.is_hold_due(now, direction)
+                && self.connection(direction).is_some_and(|c| c.has_unread())
+            {
+                self.session.handle_unread(now, direction);
             }
-            Err(error) => self
-                .session
-                .handle_closed(now, direction, Some(&error.to_string())),
         }
     }
 
@@ -372,22 +399,23 @@ impl PeerTask {
             }
             Action::CancelDial => self.dial = None,
             Action::Send(direction, bytes) => {
-                let counters = Arc::clone(&self.counters);
                 if let Some(connection) = self.connection(direction) {
                     connection.urgent.push_back(bytes);
                     // A failure shows again when the socket is next waited for.
-                    if let Ok(drained) = connection.write(&counters) {
-                        (0..drained).for_each(|_| self.tell_rib(PeerBody::Drained));
-                    }
+                    let _ = self.write(Instant::now(), direction);
                 }
             }
             Action::Close(direction) => {
                 if self.frames.as_ref().is_some_and(|(of, _)| *of == direction) {
                     self.frames = None;
                 }
-                match direction {
-                    Direction::Outgoing => self.outgoing = None,
-                    Direction::Incoming => self.incoming = None,
+                let closed = match direction {
+                    Direction::Outgoing => self.outgoing.take(),
+                    Direction::Incoming => self.incoming.take(),
+                };
+                if let Some(connection) = closed {
+                    let (stream, unsent) = connection.into_last_words();
+                    self.lingering.close(stream, unsent);
                 }
             }
             Action::Up(direction, negotiated) => {
@@ -416,7 +444,7 @@ impl PeerTask {
         }
     }
 
-    /// Delivers what is left to say, to the peer and to the RIB.
+    /// Delivers what is left to say, to the RIB and to the peer.
     async fn farewell(mut self) {
         for body in std::mem::take(&mut self.to_rib) {
             if self
@@ -428,6 +456,7 @@ impl PeerTask {
                 break;
             }
         }
+        self.lingering.finish().await;
     }
 
     fn connection(&mut self, direction: Direction) -> Option<&mut Connection> {
@@ -447,6 +476,7 @@ impl PeerTask {
         self.view.send_if_modified(|view| {
             let is_same = view.state == session.state()
                 && view.since == since
+                && view.flaps == session.flaps()
                 && view.last_error.as_deref() == session.last_error()
                 && view.port == session.config().port
                 && view.is_passive == session.config().passive
@@ -467,7 +497,6 @@ impl Connection {
             urgent: VecDeque::new(),
             frame: None,
             writing: Bytes::new(),
-            is_stuck: false,
         }
     }
 
@@ -475,9 +504,23 @@ impl Connection {
         !self.writing.is_empty() || !self.urgent.is_empty() || self.frame.is_some()
     }
 
-    /// Writes as much as the socket takes; how many frames that finished.
-    fn write(&mut self, counters: &Counters) -> io::Result<usize> {
+    /// Whether the kernel holds octets, or the end, that we have not read.
+    fn has_unread(&self) -> bool {
+        SockRef::from(&self.stream)
+            .peek(&mut [MaybeUninit::uninit()])
+            .is_ok()
+    }
+
+    /// The socket, and what must still be written to it: the message that is partly written and all control messages.
+    fn into_last_words(self) -> (TcpStream, Vec<Bytes>) {
+        let rest = Some(self.writing).filter(|rest| !rest.is_empty());
+        (self.stream, rest.into_iter().chain(self.urgent).collect())
+    }
+
+    /// Writes as much as the socket takes.
+    fn write(&mut self, counters: &Counters) -> io::Result<Written> {
         let mut drained = 0;
+        let mut sending = Sending::Stuck;
         loop {
             if self.writing.is_empty() {
                 // Between messages of a frame would be sooner, but a frame is at most what one write takes.
@@ -488,8 +531,8 @@ impl Connection {
                 match next {
                     Some(bytes) => self.writing = bytes,
                     None => {
-                        self.is_stuck = false;
-                        return Ok(drained);
+                        let sending = Sending::Done;
+                        return Ok(Written { drained, sending });
                     }
                 }
             }
@@ -497,11 +540,10 @@ impl Connection {
                 Ok(len) => {
                     counters.octets_sent.fetch_add(len as u64, Ordering::Relaxed);
                     self.writing.advance(len);
-                    self.is_stuck = false;
+                    sending = Sending::Progress;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_stuck = true;
-                    return Ok(drained);
+                    return Ok(Written { drained, sending });
                 }
                 Err(error) => return Err(error),
             }

@@ -36,7 +36,10 @@ pub(crate) async fn dial(config: &PeerConfig) -> io::Result<TcpStream> {
     }
     prepare(SockRef::from(&socket), config)?;
     if let Some(source) = config.source {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
+        let address = scoped(source, config.interface.as_deref(), 0)?;
+        socket
+            .bind(&address.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("source address {source}: {error}")))?;
     }
     TcpSocket::from_std_stream(socket.into())
         .connect(target(config, config.port)?)
@@ -46,16 +49,29 @@ pub(crate) async fn dial(config: &PeerConfig) -> io::Result<TcpStream> {
 /// Makes an accepted connection a peer's.
 ///
 /// # Errors
-/// Whatever the kernel says.
+/// A connection that came over too many hops, and whatever the kernel says.
 pub(crate) fn adopt(stream: &TcpStream, config: &PeerConfig) -> io::Result<()> {
+    if let Some(hops) = config.ttl_security {
+        let min_ttl = min_ttl(hops);
+        // The check that `prepare` asks for comes too late for octets that have come already. They cannot come from
+        // further away than the connection did.
+        if let Some(ttl) = tcp_md5::syn_ttl(stream, config.address)?.filter(|ttl| *ttl < min_ttl) {
+            let reason = format!("TTL {ttl} is less than {min_ttl}");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+        }
+    }
+    if let Some(key) = &config.password {
+        // It has the listener's already, unless it is older than that.
+        tcp_md5::set_key(stream, config.address, Some(key))?;
+    }
     prepare(SockRef::from(stream), config)
 }
 
-/// Listens for peers.
+/// Takes an address for listening. Connections are refused until [`listen`].
 ///
 /// # Errors
 /// `AddrInUse` when another daemon has the port, `PermissionDenied` for a port below 1024 without the capability.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
@@ -67,9 +83,24 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
             socket.set_unicast_hops_v6(TTL_GTSM)?;
         }
     }
+    tcp_md5::save_syn(&socket)?;
     socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Listens for peers.
+///
+/// # Errors
+/// `AddrInUse` when another daemon began to listen after [`bind`].
+pub(crate) fn listen(socket: &Socket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    // Registered only now: a socket that does not listen counts as closed, and stays so for the runtime.
+    TcpListener::from_std(socket.try_clone()?.into())
+}
+
+/// The least TTL of packets that came over at most so many hops (RFC 5082 §3).
+fn min_ttl(hops: u8) -> u8 {
+    (256 - u16::from(hops.max(1))) as u8
 }
 
 fn prepare(socket: SockRef<'_>, config: &PeerConfig) -> io::Result<()> {
@@ -89,16 +120,20 @@ fn prepare(socket: SockRef<'_>, config: &PeerConfig) -> io::Result<()> {
         }
     }
     if let Some(hops) = config.ttl_security {
-        let min_ttl = (256 - u16::from(hops.max(1))) as u8;
-        tcp_md5::set_min_ttl(&*socket, config.address, min_ttl)?;
+        tcp_md5::set_min_ttl(&*socket, config.address, min_ttl(hops))?;
     }
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 fn target(config: &PeerConfig, port: u16) -> io::Result<SocketAddr> {
-    match (config.address, &config.interface) {
-        (IpAddr::V6(address), Some(interface)) => {
+    scoped(config.address, config.interface.as_deref(), port)
+}
+
+/// Link-local addresses mean something only together with their interface.
+fn scoped(address: IpAddr, interface: Option<&str>, port: u16) -> io::Result<SocketAddr> {
+    match (address, interface) {
+        (IpAddr::V6(address), Some(interface)) if address.is_unicast_link_local() => {
             let scope = interface_index(interface)?;
             Ok(SocketAddrV6::new(address, port, 0, scope).into())
         }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use socket2::Socket;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
@@ -14,6 +15,7 @@ use crate::family::{Family, FamilyMap};
 use crate::io::listener::{self, Accepted};
 use crate::io::message::{PeerBody, PeerMessage};
 use crate::io::peer_task::{Command, PeerTask};
+use crate::io::tcp_md5;
 use crate::peer_id::PeerId;
 use crate::session::Stop;
 use crate::session::config::PeerConfig;
@@ -112,12 +114,15 @@ struct Peer {
     config: PeerConfig,
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<SessionView>,
+    /// A key is asked for and the listening socket does not have it: what comes in would be unsigned.
+    lacks_key: bool,
 }
 
 struct Listening {
     address: SocketAddr,
     task: AbortHandle,
-    socket: Option<Arc<TcpListener>>,
+    /// `None` while the address is not ours.
+    socket: Option<Arc<Socket>>,
     error: Option<String>,
 }
 
@@ -235,14 +240,13 @@ impl Speaker {
     }
 
     fn add(&mut self, id: PeerId, config: PeerConfig) {
-        self.set_listener_key(&config, config.password.is_some());
         if let Some(other) = self.by_address.insert(config.address, id) {
             warn!(peer = %config.name, address = %config.address, %other, "two peers with one address: connections go to the newer");
         }
-        self.start_task(id, config);
+        self.start_task(id, config, Duration::ZERO);
     }
 
-    fn start_task(&mut self, id: PeerId, config: PeerConfig) {
+    fn start_task(&mut self, id: PeerId, config: PeerConfig, start_in: Duration) {
         let (commands, received) = mpsc::channel(PEER_COMMANDS);
         let (task, view) = PeerTask::new(
             id,
@@ -252,16 +256,18 @@ impl Speaker {
             received,
         );
         let handle = self.tasks.spawn(async move {
-            task.run().await;
+            task.run(start_in).await;
             id
         });
         self.task_ids.insert(handle.id(), id);
+        let lacks_key = !self.set_listener_key(&config);
         self.peers.insert(
             id,
             Peer {
                 config,
                 commands,
                 view,
+                lacks_key,
             },
         );
     }
@@ -272,14 +278,16 @@ impl Speaker {
         };
         let old = std::mem::replace(&mut peer.config, config.clone());
         if old.address != config.address {
-            self.by_address.remove(&old.address);
+            self.forget_address(id, &old);
             self.by_address.insert(config.address, id);
         }
-        if old.password != config.password || old.address != config.address {
-            if old.password.is_some() {
-                self.set_listener_key(&old, false);
-            }
-            self.set_listener_key(&config, config.password.is_some());
+        let lacks_key = if config.password.is_none() && old.password.is_none() {
+            false
+        } else {
+            !self.set_listener_key(&config)
+        };
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.lacks_key = lacks_key;
         }
         self.tell(id, Command::Change(Box::new(config))).await;
     }
@@ -291,11 +299,33 @@ impl Speaker {
         )
         .await;
         if let Some(peer) = self.peers.remove(&id) {
-            if self.by_address.get(&peer.config.address) == Some(&id) {
-                self.by_address.remove(&peer.config.address);
+            self.forget_address(id, &peer.config);
+        }
+    }
+
+    /// A peer no longer has this address: its connections and its key go to another peer that has it, or to nobody.
+    fn forget_address(&mut self, id: PeerId, config: &PeerConfig) {
+        if self.by_address.get(&config.address) != Some(&id) {
+            return;
+        }
+        let heir = self
+            .peers
+            .iter()
+            .find(|(other, peer)| **other != id && peer.config.address == config.address);
+        let heir = heir.map(|(other, peer)| (*other, peer.config.clone()));
+        match heir {
+            Some((other, config)) => {
+                self.by_address.insert(config.address, other);
+                self.set_listener_key(&config);
             }
-            if peer.config.password.is_some() {
-                self.set_listener_key(&peer.config, false);
+            None => {
+                self.by_address.remove(&config.address);
+                if config.password.is_some() {
+                    self.set_listener_key(&PeerConfig {
+                        password: None,
+                        ..config.clone()
+                    });
+                }
             }
         }
     }
@@ -309,27 +339,25 @@ impl Speaker {
 
     fn handle_accepted(&mut self, accepted: Accepted) {
         match accepted {
-            Accepted::Bound(address, socket) => {
+            Accepted::Bound(address, socket, answer) => {
                 let family = Family::of(address.ip());
                 if let Some(listening) = self.listening[family].as_mut().filter(|l| l.address == address) {
-                    (listening.socket, listening.error) = (Some(socket), None);
+                    listening.socket = Some(socket);
+                    self.set_listener_keys(family);
+                    // A listener that is gone by now needs no answer.
+                    let _ = answer.send(());
                 }
-                let keyed: Vec<PeerConfig> = self
-                    .peers
-                    .values()
-                    .filter(|peer| {
-                        peer.config.password.is_some() && Family::of(peer.config.address) == family
-                    })
-                    .map(|peer| peer.config.clone())
-                    .collect();
-                keyed
-                    .iter()
-                    .for_each(|config| self.set_listener_key(config, true));
+            }
+            Accepted::Listening(address) => {
+                let family = Family::of(address.ip());
+                if let Some(listening) = self.listening[family].as_mut().filter(|l| l.address == address) {
+                    listening.error = None;
+                }
             }
             Accepted::Failed(address, reason) => {
                 let family = Family::of(address.ip());
                 if let Some(listening) = self.listening[family].as_mut().filter(|l| l.address == address) {
-                    listening.error = Some(reason);
+                    (listening.socket, listening.error) = (None, Some(reason));
                 }
             }
             Accepted::Connection(address, stream) => self.hand_over(address, stream),
@@ -340,6 +368,9 @@ impl Speaker {
     fn hand_over(&mut self, address: IpAddr, stream: TcpStream) {
         let peer = self.by_address.get(&address).and_then(|id| self.peers.get(id));
         match peer {
+            Some(peer) if peer.lacks_key => {
+                debug!(peer = %peer.config.name, "connection refused: it would be unsigned");
+            }
             Some(peer) => {
                 if peer.commands.try_send(Command::Accepted(stream)).is_err() {
                     debug!(peer = %peer.config.name, "too many connections at once");
@@ -349,18 +380,38 @@ impl Speaker {
         }
     }
 
-    fn set_listener_key(&self, config: &PeerConfig, is_keyed: bool) {
+    fn set_listener_keys(&mut self, family: Family) {
+        let keyed: Vec<(PeerId, PeerConfig)> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.config.password.is_some() && Family::of(peer.config.address) == family)
+            .map(|(&id, peer)| (id, peer.config.clone()))
+            .collect();
+        for (id, config) in keyed {
+            let lacks_key = !self.set_listener_key(&config);
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.lacks_key = lacks_key;
+            }
+        }
+    }
+
+    /// Gives a peer's key to the listening socket, or takes it away from there. Whether that is done; without a
+    /// listening socket there is nothing to do yet.
+    fn set_listener_key(&self, config: &PeerConfig) -> bool {
         let family = Family::of(config.address);
         let Some(socket) = self.listening[family]
             .as_ref()
             .and_then(|listening| listening.socket.as_ref())
         else {
-            return;
+            return true;
         };
-        let key = config.password.as_ref().filter(|_| is_keyed);
-        if let Err(cause) = listener::set_key(socket, config.address, key) {
-            error!(peer = %config.name, error = %cause, "cannot set the TCP MD5 key: the peer cannot dial in \
-                   (raise net.core.optmem_max when this says out of memory)");
+        match tcp_md5::set_key(socket.as_ref(), config.address, config.password.as_ref()) {
+            Ok(()) => true,
+            Err(cause) => {
+                error!(peer = %config.name, error = %cause, "cannot set the TCP MD5 key: the peer cannot dial in \
+                       (raise net.core.optmem_max when this says out of memory)");
+                false
+            }
         }
     }
 
@@ -392,7 +443,8 @@ impl Speaker {
                         body: PeerBody::Down(end),
                     })
                     .await;
-                self.start_task(id, config);
+                let wait = config.idle_hold;
+                self.start_task(id, config, wait);
             }
         }
     }

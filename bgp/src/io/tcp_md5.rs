@@ -1,7 +1,10 @@
-//! TCP MD5 signatures (RFC 2385): keys of one socket, by peer address.
+//! Who may speak on a socket: TCP MD5 signatures (RFC 2385), by peer address, and the TTL of packets (RFC 5082).
 //!
-//! No library offers the option, so this file talks to the kernel itself: the only `unsafe` of the project.
-#![expect(unsafe_code, reason = "setsockopt(TCP_MD5SIG) has no safe wrapper")]
+//! No library offers these options, so this file talks to the kernel itself: the only `unsafe` of the project.
+#![expect(
+    unsafe_code,
+    reason = "TCP_MD5SIG, IP_MINTTL and TCP_SAVED_SYN have no safe wrapper"
+)]
 
 use std::io;
 use std::mem::size_of;
@@ -47,23 +50,10 @@ pub(crate) fn set_key(socket: &impl AsRawFd, peer: IpAddr, key: Option<&Secret>)
     }
     option.key_len = bytes.len() as u16;
     option.key[..bytes.len()].copy_from_slice(bytes);
-    // SAFETY: the descriptor is open while `socket` is borrowed; the pointer and the length describe `option`.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_MD5SIG,
-            std::ptr::from_ref(&option).cast(),
-            size_of::<TcpMd5Sig>() as libc::socklen_t,
-        )
-    };
-    match result {
-        0 => Ok(()),
-        _ => match io::Error::last_os_error() {
-            // Removing a key that is not there is what the caller wants.
-            error if key.is_none() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-            error => Err(error),
-        },
+    match set_option(socket, libc::IPPROTO_TCP, libc::TCP_MD5SIG, &option) {
+        // Removing a key that is not there is what the caller wants.
+        Err(error) if key.is_none() && error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
     }
 }
 
@@ -75,15 +65,50 @@ pub(crate) fn set_min_ttl(socket: &impl AsRawFd, peer: IpAddr, min_ttl: u8) -> i
         IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_MINTTL),
         IpAddr::V6(_) => (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT),
     };
-    let value = libc::c_int::from(min_ttl);
-    // SAFETY: the descriptor is open while `socket` is borrowed; the pointer and the length describe `value`.
+    set_option(socket, level, name, &libc::c_int::from(min_ttl))
+}
+
+/// Has connections that a listening socket takes remember how they began, for [`syn_ttl`].
+pub(crate) fn save_syn(socket: &impl AsRawFd) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, libc::TCP_SAVE_SYN, &(1 as libc::c_int))
+}
+
+/// TTL or hop limit of the packet by which a peer opened a connection; `None` when the kernel did not keep it (SYN
+/// cookies) or has told it before.
+pub(crate) fn syn_ttl(socket: &impl AsRawFd, peer: IpAddr) -> io::Result<Option<u8>> {
+    let mut headers = [0u8; 256];
+    let mut len = headers.len() as libc::socklen_t;
+    // SAFETY: the descriptor is open while `socket` is borrowed; `len` is the length of `headers`, and the kernel
+    // writes no more than it says.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_SAVED_SYN,
+            headers.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let at = match peer {
+        // RFC 791 §3.1, RFC 8200 §3.
+        IpAddr::V4(_) => 8,
+        IpAddr::V6(_) => 7,
+    };
+    Ok(headers[..(len as usize).min(headers.len())].get(at).copied())
+}
+
+fn set_option<T>(socket: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the descriptor is open while `socket` is borrowed; pointer and length describe `value`.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             name,
-            std::ptr::from_ref(&value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            std::ptr::from_ref(value).cast(),
+            size_of::<T>() as libc::socklen_t,
         )
     };
     if result == 0 {

@@ -20,8 +20,9 @@ use tracing::{debug, info, warn};
 
 use crate::family::FamilySet;
 use crate::session::collision::Direction;
-use crate::session::config::PeerConfig;
+use crate::session::config::{GracefulRestart, PeerConfig};
 use crate::session::connection::{Connection, Phase};
+use crate::session::negotiate::Resumption;
 use crate::session::output::{Negotiated, SessionEnd};
 use crate::session::query::State;
 use crate::wire::header;
@@ -41,6 +42,10 @@ const COLLISION_WAIT: Duration = Duration::from_secs(5);
 const IDLE_HOLD_MAX: Duration = Duration::from_secs(60);
 /// Shortest send hold time (RFC 9687 §4).
 const SEND_HOLD_MIN: Duration = Duration::from_secs(480);
+/// Grace for a peer whose octets are here and not read yet.
+const UNREAD_GRACE: Duration = Duration::from_secs(1);
+/// Longest that any timer runs; whatever is configured beyond cannot overflow the clock.
+const TIMER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Something that the caller has to do, in order.
 #[derive(Debug)]
@@ -69,6 +74,17 @@ pub enum Connected {
     Refused(Notification),
 }
 
+/// How far the writing of what a session sent has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sending {
+    /// Nothing is left.
+    Done,
+    /// Something was taken, something is left.
+    Progress,
+    /// Something is left, and nothing was taken.
+    Stuck,
+}
+
 /// How the daemon stops a session.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -95,6 +111,8 @@ pub enum ChangeClass {
 pub struct Session {
     config: PeerConfig,
     is_restarting: bool,
+    /// The daemon restarted: a peer that comes late may still keep routes of the run before.
+    has_come_back: bool,
     is_started: bool,
     dial: Dial,
     outgoing: Option<Connection>,
@@ -104,6 +122,21 @@ pub struct Session {
     actions: VecDeque<Action>,
     last_error: Option<String>,
     flaps: u64,
+}
+
+/// How a connection ended, as far as the next dial is concerned. In a session's life as RFC 4271 §8.2.2 has it,
+/// everything but the first goes to Idle; how long it stays there is ours to choose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// Lost before the peer said anything: it is starting, or does not know us yet. Not an error (OpenSent, event
+    /// 18), or a peer that merely restarts would be found late.
+    Unanswered,
+    /// Lost later, fell silent, or lost to the other connection: tried again soon, never more slowly.
+    Lost,
+    /// Ended on purpose by either side (Cease).
+    Ceased,
+    /// Somebody erred, and will again: tried ever more slowly.
+    Error,
 }
 
 /// The dialling half.
@@ -126,6 +159,7 @@ impl Session {
         Session {
             config,
             is_restarting,
+            has_come_back: is_restarting,
             is_started: false,
             dial: Dial::Off,
             outgoing: None,
@@ -179,6 +213,12 @@ impl Session {
 
     /// ManualStart, AutomaticStart. A held peer stays Idle.
     pub fn start(&mut self, now: Instant) {
+        self.start_in(now, Duration::ZERO);
+    }
+
+    /// As [`Self::start`], but dials only after a while: the session's task has failed, and might at once again. What
+    /// the peer dials is taken.
+    pub fn start_in(&mut self, now: Instant, wait: Duration) {
         if self.is_started {
             return;
         }
@@ -186,7 +226,11 @@ impl Session {
             Some(reason) => self.last_error = Some(reason.to_string()),
             None => {
                 self.is_started = true;
-                self.dial_at(now);
+                if wait.is_zero() || self.config.passive {
+                    self.dial_at(now);
+                } else {
+                    self.dial = Dial::IdleHold(later(now, wait));
+                }
             }
         }
     }
@@ -195,9 +239,11 @@ impl Session {
     pub fn stop(&mut self, how: &Stop) {
         self.is_started = false;
         self.set_dial(Dial::Off);
-        let keeps = self
-            .negotiated()
-            .is_some_and(|negotiated| negotiated.graceful_restart.is_some());
+        // A peer keeps the routes of those who said how long they take to come back (RFC 4724 §4.2).
+        let keeps = matches!(self.config.graceful_restart, GracefulRestart::Restart { .. })
+            && self
+                .negotiated()
+                .is_some_and(|negotiated| negotiated.graceful_restart.is_some());
         for direction in [Direction::Outgoing, Direction::Incoming] {
             let Some(connection) = self.connection(direction) else {
                 continue;
@@ -206,9 +252,9 @@ impl Session {
             match how {
                 Stop::Restart if is_established && keeps => {}
                 Stop::Restart => {
-                    self.send_notification(direction, &Notification::new(ErrorCode::ADMINISTRATIVE_SHUTDOWN))
+                    self.send_last_words(direction, Notification::new(ErrorCode::ADMINISTRATIVE_SHUTDOWN))
                 }
-                Stop::Notify(notification) => self.send_notification(direction, notification),
+                Stop::Notify(notification) => self.send_last_words(direction, notification.clone()),
             }
             self.drop_connection(direction);
             if is_established {
@@ -230,6 +276,7 @@ impl Session {
                 ErrorCode::OTHER_CONFIGURATION_CHANGE,
             )));
         }
+        let is_elsewhere = self.config.port != new.port;
         self.config = new;
         self.idle_hold = self.config.idle_hold;
         match class {
@@ -244,8 +291,9 @@ impl Session {
                 } else if !self.config.passive
                     && self.is_started
                     && self.is_unconnected()
-                    && self.dial == Dial::Off
+                    && (self.dial == Dial::Off || is_elsewhere)
                 {
+                    self.set_dial(Dial::Off);
                     self.dial_at(now);
                 }
                 self.rearm_keepalives(now);
@@ -288,6 +336,9 @@ impl Session {
         }
         if let Some(established) = self.established() {
             if !self.is_restarted_peer(now, established, direction) {
+                // Should the peer's host have forgotten the old connection, this makes it say so at once.
+                self.actions
+                    .push_back(Action::Send(established, header::keepalive()));
                 return Connected::Refused(Notification::new(ErrorCode::COLLISION_RESOLUTION));
             }
             // RFC 4724 §5: the peer has restarted and we have not noticed yet.
@@ -297,6 +348,7 @@ impl Session {
                 established,
                 "the peer opened a new connection".into(),
                 retain,
+                Ending::Lost,
             );
         } else if self.connection(direction).is_some() {
             // A peer that dials twice means the newer connection; a stale one would hold it off for minutes.
@@ -304,8 +356,9 @@ impl Session {
             self.drop_connection(direction);
         }
         if direction == Direction::Incoming && matches!(self.dial, Dial::Retry(_) | Dial::IdleHold(_)) {
-            // The peer is there: what it opened will do. Should it fail, dialling starts again.
-            self.dial = Dial::Off;
+            // The peer is there: what it opened will do, unless no OPEN comes on it.
+            let wait = self.jittered(self.config.connect_retry);
+            self.dial = Dial::Retry(later(now, wait));
         }
         let connection = Connection {
             phase: Phase::OpenSent,
@@ -318,7 +371,7 @@ impl Session {
             send_hold_at: None,
         };
         *self.slot(direction) = Some(connection);
-        let open = negotiate::our_open(&self.config, self.is_restarting);
+        let open = negotiate::our_open(&self.config, self.resumption());
         self.actions.push_back(Action::Send(direction, open.encode()));
         Connected::Taken
     }
@@ -330,10 +383,10 @@ impl Session {
         }
         self.last_error = Some(format!("connect: {error}"));
         let wait = self.jittered(self.config.connect_retry);
-        self.dial = if self.is_unconnected() {
-            Dial::Retry(now + wait)
-        } else {
+        self.dial = if self.has_their_open() {
             Dial::Off
+        } else {
+            Dial::Retry(later(now, wait))
         };
     }
 
@@ -346,8 +399,9 @@ impl Session {
         self.fail(now, direction, None, reason);
     }
 
-    /// Whether the socket takes our bytes: starts and stops the send hold timer (RFC 9687).
-    pub fn handle_sending(&mut self, now: Instant, direction: Direction, is_stuck: bool) {
+    /// The socket took all of our bytes, some (what is left waits), or none: stops, starts anew or starts the send
+    /// hold timer (RFC 9687). A configured time of zero means no timer.
+    pub fn handle_sending(&mut self, now: Instant, direction: Direction, sending: Sending) {
         let configured = self.config.send_hold;
         let Some(connection) = self.slot(direction) else {
             return;
@@ -355,11 +409,29 @@ impl Session {
         let hold_time = connection
             .negotiated()
             .map_or(Duration::ZERO, |negotiated| negotiated.hold_time);
-        connection.send_hold_at = match (is_stuck, connection.send_hold_at) {
-            (false, _) => None,
-            (true, Some(running)) => Some(running),
-            (true, None) => Some(now + configured.unwrap_or((hold_time * 2).max(SEND_HOLD_MIN))),
+        let send_hold = configured.unwrap_or((hold_time * 2).max(SEND_HOLD_MIN));
+        let deadline = (!send_hold.is_zero()).then(|| later(now, send_hold));
+        connection.send_hold_at = match sending {
+            Sending::Done => None,
+            Sending::Progress => deadline,
+            Sending::Stuck => connection.send_hold_at.or(deadline),
         };
+    }
+
+    /// Whether the peer would be let go now for being silent.
+    pub fn is_hold_due(&self, now: Instant, direction: Direction) -> bool {
+        self.connection(direction)
+            .and_then(|connection| connection.hold_at)
+            .is_some_and(|at| at <= now)
+    }
+
+    /// The peer is not silent: its octets wait to be read, by us.
+    pub fn handle_unread(&mut self, now: Instant, direction: Direction) {
+        if self.is_hold_due(now, direction)
+            && let Some(connection) = self.slot(direction)
+        {
+            connection.hold_at = Some(now + UNREAD_GRACE);
+        }
     }
 
     /// Decodes what a connection received. Whole messages are taken from `bytes`; routes are appended to `batch`.
@@ -446,8 +518,14 @@ impl Session {
             (Phase::OpenSent, message::OPEN) => self.handle_open(now, direction, body),
             (Phase::OpenSent, _) => Err(Notification::with(ErrorCode::UNEXPECTED_IN_OPEN_SENT, [kind])),
             (Phase::OpenConfirm(_), message::KEEPALIVE) => {
+                restart_hold_timer(connection, now);
                 self.establish(now, direction);
                 Ok(())
+            }
+            // While we wait for the other connection, the peer has chosen this one: for it this is Established.
+            (Phase::OpenConfirm(_), message::UPDATE | message::ROUTE_REFRESH) if connection.is_confirmed => {
+                self.choose(now, direction);
+                self.handle_message(now, direction, kind, whole, batch)
             }
             (Phase::OpenConfirm(_), _) => {
                 Err(Notification::with(ErrorCode::UNEXPECTED_IN_OPEN_CONFIRM, [kind]))
@@ -503,17 +581,28 @@ impl Session {
             connection.theirs = Some(theirs);
             connection.phase = Phase::OpenConfirm(Box::new(negotiated));
         }
+        if matches!(self.dial, Dial::Retry(_) | Dial::IdleHold(_)) {
+            self.dial = Dial::Off;
+        }
         self.actions
             .push_back(Action::Send(direction, header::keepalive()));
         Ok(())
     }
 
+    /// Their KEEPALIVE came: Established, unless the peer will prefer the other connection.
     fn establish(&mut self, now: Instant, direction: Direction) {
+        let is_rivalled = self.connection(direction.opposite()).is_some();
+        if is_rivalled && self.collision_loser(direction) == Some(direction) {
+            self.defer(now, direction);
+        } else {
+            self.choose(now, direction);
+        }
+    }
+
+    /// This connection is Established; another there is closes.
+    fn choose(&mut self, now: Instant, direction: Direction) {
         let other = direction.opposite();
         if self.connection(other).is_some() {
-            if self.collision_loser(direction) == Some(direction) {
-                return self.defer(now, direction);
-            }
             self.send_notification(other, &Notification::new(ErrorCode::COLLISION_RESOLUTION));
             self.drop_connection(other);
         }
@@ -536,8 +625,12 @@ impl Session {
 
     /// Waits for the OPEN on the other connection, which the peer will prefer, but not for long.
     fn defer(&mut self, now: Instant, direction: Direction) {
-        if let Some(connection) = self.slot(direction) {
-            connection.is_confirmed = true;
+        let was_confirmed = self
+            .slot(direction)
+            .as_mut()
+            .is_some_and(|connection| std::mem::replace(&mut connection.is_confirmed, true));
+        if was_confirmed {
+            return;
         }
         if let Some(other) = self.slot(direction.opposite()) {
             let limit = now + COLLISION_WAIT;
@@ -599,6 +692,7 @@ impl Session {
             return;
         };
         let reason = format!("received: {notification}");
+        let ending = Ending::of(notification.error);
         let is_soft = !notification.is_hard_reset()
             && self
                 .connection(direction)
@@ -615,7 +709,7 @@ impl Session {
         } else {
             (FamilySet::EMPTY, None)
         };
-        self.end(now, direction, reason, retain);
+        self.end(now, direction, reason, retain, ending);
     }
 
     /// Whether a second connection beside an Established one means that the peer has restarted, rather than that its
@@ -677,7 +771,8 @@ impl Session {
             (FamilySet::EMPTY, None)
         };
         self.send_notification(direction, notification);
-        self.end(now, direction, format!("sent: {notification}"), retain);
+        let ending = Ending::of(notification.error);
+        self.end(now, direction, format!("sent: {notification}"), retain, ending);
     }
 
     /// A connection fails. Without a NOTIFICATION its peer's routes may be kept (RFC 4724 §4.2).
@@ -688,14 +783,16 @@ impl Session {
         notification: Option<&Notification>,
         reason: String,
     ) {
-        let retain = match notification {
-            None => self.retainable(direction),
+        let is_unanswered = self.connection(direction).is_some_and(|c| c.theirs.is_none());
+        let (retain, ending) = match notification {
+            None if is_unanswered => ((FamilySet::EMPTY, None), Ending::Unanswered),
+            None => (self.retainable(direction), Ending::Lost),
             Some(notification) => {
-                self.send_notification(direction, notification);
-                (FamilySet::EMPTY, None)
+                self.send_last_words(direction, notification.clone());
+                ((FamilySet::EMPTY, None), Ending::of(notification.error))
             }
         };
-        self.end(now, direction, reason, retain);
+        self.end(now, direction, reason, retain, ending);
     }
 
     fn retainable(&self, direction: Direction) -> (FamilySet, Option<output::PeerRestart>) {
@@ -721,6 +818,7 @@ impl Session {
         direction: Direction,
         reason: String,
         (retain, restart): (FamilySet, Option<output::PeerRestart>),
+        ending: Ending,
     ) {
         let Some(connection) = self.connection(direction) else {
             return;
@@ -738,15 +836,25 @@ impl Session {
         }
         self.resume(now, direction.opposite());
         if self.is_started && self.is_unconnected() && !matches!(self.dial, Dial::Connecting(_)) {
-            let wait = self.idle_hold;
-            if !was_established {
-                self.idle_hold = (self.idle_hold * 2).min(IDLE_HOLD_MAX.max(self.config.idle_hold));
-            }
             self.dial = if self.config.passive {
                 Dial::Off
             } else {
-                Dial::IdleHold(now + wait)
+                self.next_dial(now, ending)
             };
+        }
+    }
+
+    fn next_dial(&mut self, now: Instant, ending: Ending) -> Dial {
+        let (retry, idle) = (self.config.connect_retry, self.config.idle_hold);
+        match ending {
+            Ending::Unanswered => Dial::Retry(later(now, self.jittered(retry))),
+            Ending::Lost => Dial::IdleHold(later(now, idle)),
+            Ending::Ceased => Dial::IdleHold(later(now, retry.max(idle))),
+            Ending::Error => {
+                let wait = self.idle_hold;
+                self.idle_hold = wait.saturating_mul(2).min(IDLE_HOLD_MAX.max(idle));
+                Dial::IdleHold(later(now, wait))
+            }
         }
     }
 
@@ -764,6 +872,43 @@ impl Session {
     fn send_notification(&mut self, direction: Direction, notification: &Notification) {
         self.actions
             .push_back(Action::Send(direction, notification.encode()));
+    }
+
+    /// As [`Self::send_notification`]; to a peer that would keep our routes over it although we leave for good, as a
+    /// Hard Reset (RFC 8538 §3.1).
+    fn send_last_words(&mut self, direction: Direction, notification: Notification) {
+        let is_for_good =
+            [ErrorCode::ADMINISTRATIVE_SHUTDOWN, ErrorCode::PEER_DECONFIGURED].contains(&notification.error);
+        let would_keep = self
+            .connection(direction)
+            .and_then(Connection::negotiated)
+            .and_then(|negotiated| negotiated.graceful_restart.as_ref())
+            .is_some_and(|restart| restart.notification);
+        let notification = if is_for_good && would_keep {
+            Notification::hard_reset(&notification)
+        } else {
+            notification
+        };
+        self.send_notification(direction, &notification);
+    }
+
+    /// What our next OPEN says of before (RFC 4724 §3). Whatever happens to a session, the kernel keeps forwarding
+    /// for it, so a peer that is seen again shall not forget our routes first (RFC 8538 §4).
+    fn resumption(&self) -> Resumption {
+        if self.is_restarting {
+            Resumption::Restart
+        } else if self.has_come_back || self.flaps > 0 {
+            Resumption::Session
+        } else {
+            Resumption::None
+        }
+    }
+
+    fn has_their_open(&self) -> bool {
+        [&self.outgoing, &self.incoming]
+            .into_iter()
+            .flatten()
+            .any(|connection| connection.theirs.is_some())
     }
 
     fn drop_connection(&mut self, direction: Direction) {
@@ -824,7 +969,7 @@ impl Session {
         self.jitter ^= self.jitter << 13;
         self.jitter ^= self.jitter >> 7;
         self.jitter ^= self.jitter << 17;
-        time * (768 + (self.jitter % 256) as u32) / 1024
+        time.min(TIMER_MAX) * (768 + (self.jitter % 256) as u32) / 1024
     }
 
     fn is_unconnected(&self) -> bool {
@@ -850,6 +995,23 @@ impl Session {
             Direction::Incoming => &mut self.incoming,
         }
     }
+}
+
+impl Ending {
+    fn of(error: ErrorCode) -> Ending {
+        match error {
+            ErrorCode::COLLISION_RESOLUTION
+            | ErrorCode::HOLD_TIMER_EXPIRED
+            | ErrorCode::SEND_HOLD_TIMER_EXPIRED => Ending::Lost,
+            ErrorCode { code: 6, .. } => Ending::Ceased,
+            ErrorCode { .. } => Ending::Error,
+        }
+    }
+}
+
+/// A time from now, within what the clock can hold.
+fn later(now: Instant, wait: Duration) -> Instant {
+    now + wait.min(TIMER_MAX)
 }
 
 fn handle_refresh(

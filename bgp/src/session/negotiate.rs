@@ -18,10 +18,19 @@ const HOLD_TIME_MIN: u16 = 3;
 /// The restart time has twelve bits (RFC 4724 §3).
 const RESTART_TIME_MAX: u64 = 4_095;
 
-/// The OPEN that a peer's configuration means. `is_restarting`: this daemon has just come back, and peers shall not
-/// wait for its End-of-RIB (RFC 4724 §4.1). That forwarding went on (the F bit) is always said: kernel routes stay
-/// whatever becomes of the daemon, and without the bit a peer would drop ours after a mere loss of the connection.
-pub(crate) fn our_open(config: &PeerConfig, is_restarting: bool) -> Open {
+/// What our OPEN says of the time before it (RFC 4724 §3): R and F bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Resumption {
+    /// There is nothing to come back to.
+    None,
+    /// A session with this peer ended, and forwarding went on: F.
+    Session,
+    /// This daemon ended, and forwarding went on; peers shall wait for our routes (RFC 4724 §4.1): R and F.
+    Restart,
+}
+
+/// The OPEN that a peer's configuration means.
+pub(crate) fn our_open(config: &PeerConfig, resumption: Resumption) -> Open {
     let mut capabilities: Vec<Capability> = config
         .families
         .iter()
@@ -38,7 +47,7 @@ pub(crate) fn our_open(config: &PeerConfig, is_restarting: bool) -> Open {
     if let Some(role) = config.role {
         capabilities.push(Capability::Role(role));
     }
-    capabilities.extend(restart_capability(config, is_restarting));
+    capabilities.extend(restart_capability(config, resumption));
     capabilities.push(Capability::FourOctetAs(config.local_as));
     let mode = match config.add_path {
         AddPath::Off => None,
@@ -64,7 +73,7 @@ pub(crate) fn our_open(config: &PeerConfig, is_restarting: bool) -> Open {
     }
 }
 
-fn restart_capability(config: &PeerConfig, is_restarting: bool) -> Option<Capability> {
+fn restart_capability(config: &PeerConfig, resumption: Resumption) -> Option<Capability> {
     let (restart_time, families) = match config.graceful_restart {
         GracefulRestart::Off => return None,
         // Without a family it says only: we wait for yours (RFC 4724 §3).
@@ -77,14 +86,13 @@ fn restart_capability(config: &PeerConfig, is_restarting: bool) -> Option<Capabi
                 .map(|f| RestartFamily {
                     afi: f.afi(),
                     safi: f.safi(),
-                    is_forwarding: true,
+                    is_forwarding: resumption != Resumption::None,
                 })
                 .collect(),
         ),
     };
-    let is_restarting = is_restarting && !families.is_empty();
     Some(Capability::GracefulRestart {
-        is_restarting,
+        is_restarting: resumption == Resumption::Restart && !families.is_empty(),
         has_notification: true,
         restart_time,
         families,
@@ -265,7 +273,8 @@ fn peer_restart(config: &PeerConfig, theirs: &Open) -> Option<PeerRestart> {
     if config.graceful_restart == GracefulRestart::Off {
         return None;
     }
-    let mut found = theirs.capabilities.iter().find_map(|c| match c {
+    // RFC 4724 §3: of several instances, all but the last are ignored.
+    let mut found = theirs.capabilities.iter().rev().find_map(|c| match c {
         Capability::GracefulRestart {
             is_restarting,
             has_notification,

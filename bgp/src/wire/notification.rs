@@ -36,6 +36,18 @@ impl Notification {
         }
     }
 
+    /// A Hard Reset for this reason (RFC 8538 §3.1): the whole of it travels as data.
+    pub fn hard_reset(reason: &Notification) -> Self {
+        let data = [&[reason.error.code, reason.error.subcode][..], &reason.data].concat();
+        Notification::with(ErrorCode::HARD_RESET, data)
+    }
+
+    /// The reason that a Hard Reset carries; `None` for anything else, and when there is none.
+    pub fn hard_reset_reason(&self) -> Option<Notification> {
+        // One within another says nothing more, and must not be followed down.
+        Notification::decode(&self.data).filter(|inner| self.is_hard_reset() && !inner.is_hard_reset())
+    }
+
     /// Reads a body; `None` when it is shorter than code and subcode.
     pub fn decode(body: &[u8]) -> Option<Notification> {
         let (&[code, subcode], data) = body.split_first_chunk()?;
@@ -77,9 +89,10 @@ impl fmt::Display for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ErrorCode { code, subcode } = self.error;
         write!(f, "{} ({code}/{subcode})", self.error)?;
-        match self.shutdown_text() {
-            Some(text) => write!(f, ": {}", text.escape_debug()),
-            None => Ok(()),
+        match (self.shutdown_text(), self.hard_reset_reason()) {
+            (Some(text), _) => write!(f, ": {}", text.escape_debug()),
+            (None, Some(reason)) => write!(f, ": {reason}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -97,5 +110,20 @@ mod tests {
         let cut = Notification::with(ErrorCode::ADMINISTRATIVE_SHUTDOWN, [200, b'x']);
         assert_eq!(cut.shutdown_text(), None);
         assert_eq!(Notification::decode(&[6]), None);
+    }
+
+    #[test]
+    fn rfc8538_3_1_a_hard_reset_carries_its_reason() {
+        let reason = Notification::with(ErrorCode::PEER_DECONFIGURED, *b"x");
+        let hard = Notification::hard_reset(&reason);
+        assert_eq!(hard.encode()[19..], [6, 9, 6, 3, b'x']);
+        assert_eq!(hard.hard_reset_reason(), Some(reason));
+        assert_eq!(hard.to_string(), "hard reset (6/9): peer de-configured (6/3)");
+        assert_eq!(
+            Notification::new(ErrorCode::HARD_RESET).to_string(),
+            "hard reset (6/9)"
+        );
+        let nested = Notification::hard_reset(&hard);
+        assert_eq!(nested.to_string(), "hard reset (6/9)");
     }
 }
