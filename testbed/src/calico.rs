@@ -38,16 +38,23 @@ pub fn node(name: &str, addresses: &[IpNet], asn: Option<u32>) -> Value {
 }
 
 /// A pool without encapsulation.
-pub fn pool(name: &str, cidr: IpNet) -> Value {
-    let spec = json!({ "cidr": cidr.to_string(), "ipipMode": "Never", "vxlanMode": "Never", "natOutgoing": true, "nodeSelector": "all()" });
+pub fn pool(name: &str, cidr: IpNet, block_len: u8) -> Value {
+    let spec = json!({
+        "cidr": cidr.to_string(),
+        "ipipMode": "Never",
+        "vxlanMode": "Never",
+        "natOutgoing": true,
+        "blockSize": block_len,
+        "nodeSelector": "all()",
+    });
     resource("IPPool", name, spec)
 }
 
 /// The pools of a plan.
 pub fn pools(plan: &Plan) -> Vec<Value> {
     vec![
-        pool("default-ipv4-ippool", plan.pool4.into()),
-        pool("default-ipv6-ippool", plan.pool6.into()),
+        pool("default-ipv4-ippool", plan.pool4.into(), plan.block4_len),
+        pool("default-ipv6-ippool", plan.pool6.into(), plan.block6_len),
     ]
 }
 
@@ -161,26 +168,143 @@ pub fn etcd_key(kind: &str, name: &str) -> String {
     format!("/calico/resources/v3/projectcalico.org/{plural}/{name}")
 }
 
-/// The etcd value of a v3 resource, with the metadata that libcalico-go adds.
+/// The etcd value of a v3 resource, as libcalico-go writes it: with the metadata and the fields that its other
+/// writers add, in the order of Go's structs, escaped as encoding/json does.
 pub fn etcd_value(resource: &Value) -> String {
+    let kind = resource["kind"].as_str().unwrap_or_default();
     let name = resource["metadata"]["name"].as_str().unwrap_or_default();
-    let metadata = json!({
-        "name": name,
-        "uid": format!("5c0b9a52-30b9-4a21-9a2f-{:012x}", name.bytes().map(u64::from).sum::<u64>()),
-        "creationTimestamp": "2026-08-22T10:14:59Z",
-        "labels": resource["metadata"].get("labels").cloned().unwrap_or(json!({ "kubernetes.io/hostname": name })),
-        "annotations": resource["metadata"].get("annotations").cloned().unwrap_or(json!({})),
+    let mut stored = json!({
+        "kind": kind,
+        "apiVersion": "projectcalico.org/v3",
+        "metadata": {
+            "name": name,
+            "uid": uid(kind, name),
+            "creationTimestamp": "2026-08-22T10:14:59Z",
+        },
+        "spec": resource["spec"],
     });
-    let kind = &resource["kind"];
-    // Field order as encoding/json has it: not significant, and still what a reader will meet.
-    let text = format!(
-        "{{\"kind\":{kind},\"apiVersion\":\"projectcalico.org/v3\",\"metadata\":{metadata},\"spec\":{}}}",
-        resource["spec"]
-    );
-    // Go escapes what HTML would mind.
+    for field in ["labels", "annotations"] {
+        if let Some(value) = resource["metadata"].get(field) {
+            stored["metadata"][field] = value.clone();
+        }
+    }
+    if kind == "Node" {
+        add_node_fields(&mut stored, name);
+    }
+    let mut text = String::new();
+    write_go(&stored, &mut text);
     text.replace('&', "\\u0026")
         .replace('<', "\\u003c")
         .replace('>', "\\u003e")
+}
+
+/// What calico-node's start-up and kube-controllers put beside the BGP addresses.
+fn add_node_fields(node: &mut Value, name: &str) {
+    let labels = json!({ "kubernetes.io/hostname": name });
+    if node["metadata"].get("labels").is_none() {
+        node["metadata"]["labels"] = labels.clone();
+    }
+    node["metadata"]["annotations"]["projectcalico.org/kube-labels"] = json!(labels.to_string());
+    let bgp = node["spec"]["bgp"].clone();
+    let own = ["ipv4Address", "ipv6Address"].map(|field| bgp[field].as_str().map(str::to_owned));
+    let mut addresses = Vec::new();
+    for address in own.iter().flatten() {
+        addresses.push(json!({ "address": address, "type": "CalicoNodeIP" }));
+        let host = address.split('/').next();
+        addresses.push(json!({ "address": host, "type": "InternalIP" }));
+    }
+    node["spec"]["addresses"] = json!(addresses);
+    node["spec"]["orchRefs"] = json!([{ "nodeName": name, "orchestrator": "k8s" }]);
+    node["status"] = json!({});
+}
+
+/// Looks like a random one and is the same in every run.
+fn uid(kind: &str, name: &str) -> String {
+    let digest = kind
+        .bytes()
+        .chain(name.bytes())
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    format!(
+        "5c0b9a52-{:04x}-4a21-9a2f-{:012x}",
+        digest >> 48,
+        digest & 0xffff_ffff_ffff
+    )
+}
+
+/// Fields in the order of the structs they come from; one order serves all of them. Others follow by name.
+const GO_ORDER: [&str; 30] = [
+    "kind",
+    "apiVersion",
+    "metadata",
+    "name",
+    "uid",
+    "creationTimestamp",
+    "labels",
+    "annotations",
+    "spec",
+    "bgp",
+    "logSeverityScreen",
+    "nodeToNodeMeshEnabled",
+    "asNumber",
+    "ipv4Address",
+    "ipv6Address",
+    "routeReflectorClusterID",
+    "orchRefs",
+    "nodeName",
+    "orchestrator",
+    "addresses",
+    "address",
+    "type",
+    "cidr",
+    "vxlanMode",
+    "ipipMode",
+    "natOutgoing",
+    "blockSize",
+    "nodeSelector",
+    "listenPort",
+    "status",
+];
+
+fn write_go(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            let place = |name: &str| {
+                GO_ORDER
+                    .iter()
+                    .position(|field| *field == name)
+                    .unwrap_or(usize::MAX)
+            };
+            // Stable, and by name to begin with.
+            fields.sort_by_key(|(name, _)| place(name));
+            let write_field = |(name, value): (&String, &Value), text: &mut String| {
+                text.push_str(&json!(name).to_string());
+                text.push(':');
+                write_go(value, text);
+            };
+            write_list(('{', '}'), fields, write_field, text);
+        }
+        Value::Array(items) => write_list(('[', ']'), items, write_go, text),
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+fn write_list<T>(
+    (open, close): (char, char),
+    items: impl IntoIterator<Item = T>,
+    write: impl Fn(T, &mut String),
+    text: &mut String,
+) {
+    text.push(open);
+    for (position, item) in items.into_iter().enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        write(item, text);
+    }
+    text.push(close);
 }
 
 /// The etcd key of a block affinity.
@@ -222,4 +346,40 @@ pub fn first_blocks(rack: &Rack) -> BTreeMap<usize, Vec<IpNet>> {
         .iter()
         .map(|node| (node.number, blocks(&rack.plan, node.number)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_in_etcd_has_the_bytes_that_libcalico_go_writes() {
+        let node = node("kube-node-1", &["10.192.0.3/16".parse().unwrap()], Some(64512));
+        let expected = concat!(
+            r#"{"kind":"Node","apiVersion":"projectcalico.org/v3","metadata":{"name":"kube-node-1","uid":"UID","#,
+            r#""creationTimestamp":"2026-08-22T10:14:59Z","labels":{"kubernetes.io/hostname":"kube-node-1"},"#,
+            r#""annotations":{"projectcalico.org/kube-labels":"{\"kubernetes.io/hostname\":\"kube-node-1\"}"}},"#,
+            r#""spec":{"bgp":{"asNumber":64512,"ipv4Address":"10.192.0.3/16"},"#,
+            r#""orchRefs":[{"nodeName":"kube-node-1","orchestrator":"k8s"}],"#,
+            r#""addresses":[{"address":"10.192.0.3/16","type":"CalicoNodeIP"},"#,
+            r#"{"address":"10.192.0.3","type":"InternalIP"}]},"status":{}}"#,
+        );
+        assert_eq!(
+            etcd_value(&node),
+            expected.replace("UID", &uid("Node", "kube-node-1"))
+        );
+    }
+
+    #[test]
+    fn what_html_would_mind_is_escaped() {
+        let spec = json!({ "nodeSelector": "a == 'x' && b > 'y'" });
+        let value = etcd_value(&resource("BGPPeer", "p", spec));
+        assert!(value.contains(r"a == 'x' \u0026\u0026 b \u003e 'y'"), "{value}");
+    }
+
+    #[test]
+    fn keys_of_blocks_have_a_dash_for_the_slash() {
+        let key = affinity_key("n1", "fd00:10:244::/122".parse().unwrap());
+        assert_eq!(key, "/calico/ipam/v2/host/n1/ipv6/block/fd00:10:244::-122");
+    }
 }

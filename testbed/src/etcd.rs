@@ -1,6 +1,7 @@
 //! A real etcd, reachable from every node: it listens on the bridge's address.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -85,13 +86,34 @@ impl Etcd {
         self.ctl(&["del", "--", key]);
     }
 
-    /// Runs etcdctl; its output.
+    /// Deletes one key and writes another at one revision, as a re-claim by IPAM in one transaction does.
     ///
     /// # Panics
-    /// When it fails.
+    /// When etcd does not commit it.
     #[track_caller]
-    pub fn ctl(&self, args: &[&str]) -> String {
-        let head = [
+    pub fn replace(&self, del: &str, put: &str, value: &str) {
+        // etcdctl reads compares, success requests and failure requests, an empty line after each.
+        let requests = format!("\ndel {del}\nput {put} {value:?}\n\n\n");
+        let mut child = Command::new("ip")
+            .args(self.etcdctl())
+            .arg("txn")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("etcdctl");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(requests.as_bytes()).expect("etcdctl reads");
+        drop(stdin);
+        let output = child.wait_with_output().expect("etcdctl");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.starts_with("SUCCESS"),
+            "txn: {text}"
+        );
+    }
+
+    fn etcdctl(&self) -> [&str; 8] {
+        [
             "netns",
             "exec",
             &self.netns,
@@ -100,8 +122,16 @@ impl Etcd {
             "etcdctl",
             "--endpoints",
             &self.address,
-        ];
-        run("ip", &[&head[..], args].concat())
+        ]
+    }
+
+    /// Runs etcdctl; its output.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn ctl(&self, args: &[&str]) -> String {
+        run("ip", &[&self.etcdctl()[..], args].concat())
     }
 
     /// Forgets all history, as the API server asks every few minutes.
@@ -113,18 +143,8 @@ impl Etcd {
     }
 
     fn try_ctl(&self, args: &[&str]) -> Option<()> {
-        let head = [
-            "netns",
-            "exec",
-            &self.netns,
-            "env",
-            "ETCDCTL_API=3",
-            "etcdctl",
-            "--endpoints",
-            &self.address,
-        ];
         let output = Command::new("ip")
-            .args(head)
+            .args(self.etcdctl())
             .args(["--command-timeout=1s"])
             .args(args)
             .output()

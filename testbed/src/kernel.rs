@@ -1,23 +1,34 @@
 //! The kernel's routes as text that can be compared, and what changes in them.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::netns::Netns;
+use crate::netns::{Netns, folder_prefix, run};
 use crate::process::Process;
 use crate::wait;
 
 /// The routes of protocol `bird` in the main table of a namespace, one text each:
-/// `10.65.2.0/26 via 172.31.1.12 dev eth0`, `blackhole 10.65.1.0/26`.
+/// `10.65.2.0/26 via 172.31.1.12 dev eth0`, `blackhole 10.65.1.0/26`. The metric is left out, as it is the peers'
+/// choice (Calico's releases differ).
+///
+/// # Panics
+/// When two routes differ in nothing but their metric: one of them was left behind.
+#[track_caller]
 pub fn bird_routes(netns: &Netns) -> BTreeSet<String> {
-    [("-4", "32"), ("-6", "128")]
-        .into_iter()
-        .flat_map(|(family, len)| routes(netns, family, len))
-        .collect()
+    let mut set = BTreeSet::new();
+    for (family, len) in [("-4", "32"), ("-6", "128")] {
+        for route in routes(netns, family, len) {
+            assert!(
+                !set.contains(&route),
+                "`{route}` is there twice, with different metrics"
+            );
+            set.insert(route);
+        }
+    }
+    set
 }
 
 fn routes(netns: &Netns, family: &str, host_len: &str) -> Vec<String> {
@@ -56,6 +67,8 @@ fn describe(route: &Value, host_len: &str) -> String {
 #[derive(Debug)]
 pub struct Monitor {
     process: Process,
+    netns: String,
+    marks: AtomicU32,
     _folder: tempfile::TempDir,
 }
 
@@ -66,30 +79,54 @@ impl Monitor {
     /// When `ip monitor` does not start.
     pub fn start(netns: &Netns) -> Monitor {
         let folder = temporary();
-        let log = folder.path().join("monitor");
-        if let Err(error) = File::create(&log) {
-            panic!("cannot write {}: {error}", log.display());
-        }
         let mut command = netns.command("ip");
         command.args(["monitor", "route"]);
-        let process = Process::start("ip monitor", command, &log);
+        let process = Process::start("ip monitor", command, &folder.path().join("monitor"));
         let monitor = Monitor {
             process,
+            netns: netns.name().to_owned(),
+            marks: AtomicU32::new(0),
             _folder: folder,
         };
-        // It is watching once a change of ours shows.
-        let mark = ["203.0.113.253/32", "203.0.113.254/32"];
-        let is_seen = || {
-            netns.try_ip(&["route", "replace", "blackhole", mark[0], "proto", "static"]);
-            netns.try_ip(&["route", "del", "blackhole", mark[0]]);
-            monitor.process.output().contains("203.0.113.253")
-        };
-        wait::until_eq("ip monitor to start", Duration::from_secs(5), is_seen, &true);
+        monitor.mark();
         monitor
     }
 
-    /// Changes of routes of protocol `bird` so far.
+    /// Waits until everything that has happened so far is written down.
+    ///
+    /// The kernel tells changes in their order: a change of ours that is written down has all earlier ones before
+    /// it. Made again until it is seen, since the first one may be older than the monitor's subscription.
+    #[track_caller]
+    fn mark(&self) {
+        let [_, _, high, low] = self.marks.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mark = format!("198.18.{high}.{low}");
+        let is_seen = || {
+            for action in ["replace", "del"] {
+                run(
+                    "ip",
+                    &[
+                        "-n",
+                        &self.netns,
+                        "route",
+                        action,
+                        "blackhole",
+                        &mark,
+                        "proto",
+                        "static",
+                    ],
+                );
+            }
+            self.process
+                .output()
+                .contains(&format!("Deleted blackhole {mark} "))
+        };
+        wait::until_eq("ip monitor to see a mark", Duration::from_secs(5), is_seen, &true);
+    }
+
+    /// Changes of routes of protocol `bird` so far, those of this moment included.
+    #[track_caller]
     pub fn changes(&self) -> Vec<String> {
+        self.mark();
         let output = self.process.output();
         output
             .lines()
@@ -98,13 +135,20 @@ impl Monitor {
             .collect()
     }
 
-    /// Changes of such routes that mention none of these texts.
-    pub fn changes_beside(&self, expected: &[&str]) -> Vec<String> {
-        let is_expected = |line: &String| expected.iter().any(|text| line.contains(text));
-        self.changes()
-            .into_iter()
-            .filter(|line| !is_expected(line))
-            .collect()
+    /// Changes of such routes of all prefixes but these.
+    #[track_caller]
+    pub fn changes_beside(&self, prefixes: &[&str]) -> Vec<String> {
+        let mut changes = self.changes();
+        changes.retain(|line| !line.split_whitespace().any(|word| prefixes.contains(&word)));
+        changes
+    }
+
+    /// Deletions of such routes of all prefixes but these.
+    #[track_caller]
+    pub fn deletions_beside(&self, prefixes: &[&str]) -> Vec<String> {
+        let mut changes = self.changes_beside(prefixes);
+        changes.retain(|line| line.starts_with("Deleted"));
+        changes
     }
 }
 
@@ -113,13 +157,8 @@ impl Monitor {
 /// # Panics
 /// When the file system is full or read-only.
 pub fn temporary() -> tempfile::TempDir {
-    match tempfile::Builder::new().prefix("pipit-testbed-").tempdir() {
+    match tempfile::Builder::new().prefix(&folder_prefix()).tempdir() {
         Ok(folder) => folder,
         Err(error) => panic!("no temporary folder: {error}"),
     }
-}
-
-/// The path of a file in a folder, as text.
-pub fn path_in(folder: &tempfile::TempDir, name: &str) -> PathBuf {
-    folder.path().join(name)
 }

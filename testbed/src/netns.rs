@@ -1,17 +1,69 @@
 //! Network namespaces that go away by themselves.
+//!
+//! Three ways lead there: a [`Netns`] deletes its namespace when it is dropped, also by a failing test; a guard
+//! outside this process waits for its end and clears what is left, so that Ctrl-C, a time-out's SIGTERM and even
+//! SIGKILL leave nothing; and what outlived the guard too (a machine that went down), the next run clears first.
 
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::sync::Once;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-static SWEPT: Once = Once::new();
+/// Runs for as long as this process does, and somewhat longer.
+static GUARD: OnceLock<Child> = OnceLock::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Ends the programs in the namespaces of process `$1` and deletes them, and its temporary folders in `$2`.
+///
+/// Programs first: a namespace that still holds one lives on without a name, and so do its daemons.
+const CLEAR: &str = r#"
+for netns in $(ip netns list | cut -d' ' -f1 | grep "^pp$1-"); do
+    ip netns pids "$netns" | xargs -r kill -KILL
+    ip netns del "$netns"
+done
+rm -rf "$2/pipit-testbed-$1-"*
+"#;
+
 /// A number for the names of one topology, unique in this process.
+///
+/// # Panics
+/// Without root.
 pub fn next_number() -> u32 {
-    SWEPT.call_once(sweep);
+    GUARD.get_or_init(|| {
+        let is_root = run("id", &["-u"]).trim() == "0";
+        assert!(is_root, "the testbed makes network namespaces: run it as root");
+        sweep();
+        match guard() {
+            Ok(guard) => guard,
+            Err(error) => panic!("cannot start the guard of the namespaces: {error}"),
+        }
+    });
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// How the names of this process's temporary folders begin; see [`CLEAR`].
+pub(crate) fn folder_prefix() -> String {
+    format!("pipit-testbed-{}-", std::process::id())
+}
+
+/// Starts the guard. The end of its standard input is the end of this process: nobody else holds the other side.
+fn guard() -> io::Result<Child> {
+    let script = format!("cat\n{CLEAR}");
+    let mut command = clear(&script, &std::process::id().to_string());
+    // A group of its own, so that a Ctrl-C at the terminal is not the end of the guard as well.
+    command.stdin(Stdio::piped()).process_group(0).spawn()
+}
+
+fn clear(script: &str, pid: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", pid]).arg(std::env::temp_dir());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
 }
 
 /// One namespace; dropped, it is deleted.
@@ -111,17 +163,16 @@ fn output(program: &str, args: &[&str]) -> Output {
     }
 }
 
-/// Deletes namespaces of runs that were killed.
+/// Clears what runs have left whose process is gone.
 fn sweep() {
-    let is_root = run("id", &["-u"]).trim() == "0";
-    assert!(is_root, "the testbed makes network namespaces: run it as root");
     for line in run("ip", &["netns", "list"]).lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
         let pid = name.strip_prefix("pp").and_then(|rest| rest.split('-').next());
         if let Some(pid) = pid.filter(|pid| pid.parse::<u32>().is_ok())
             && !Path::new(&format!("/proc/{pid}")).exists()
         {
-            let _ = Command::new("ip").args(["netns", "del", name]).output();
+            // Somebody else's sweep may be as quick as ours: what is gone already is no failure.
+            let _ = clear(CLEAR, pid).status();
         }
     }
 }

@@ -183,6 +183,19 @@ impl Rack {
         &self.nodes[number - 1]
     }
 
+    /// Gives a node another IPv4 address in place of its own.
+    pub fn set_address(&mut self, number: usize, address: Ipv4Net) {
+        let node = &mut self.nodes[number - 1];
+        // The new one is a secondary address until the old one goes, and must not go with it.
+        node.netns.sysctl("net.ipv4.conf.eth0.promote_secondaries", "1");
+        node.netns
+            .ip(&["addr", "add", &address.to_string(), "dev", "eth0"]);
+        for old in node.addresses.iter_mut().filter(|old| old.addr().is_ipv4()) {
+            node.netns.ip(&["addr", "del", &old.to_string(), "dev", "eth0"]);
+            *old = address.into();
+        }
+    }
+
     /// Cuts a node's link, or mends it.
     pub fn set_link(&self, number: usize, is_up: bool) {
         self.bridge.ip(&[

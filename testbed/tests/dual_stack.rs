@@ -50,7 +50,7 @@ fn a_node_that_loses_ipv6_loses_only_that() {
         || mesh.daemons[0].established(),
         &(1, 1),
     );
-    let beside = monitor.changes_beside(&["fd65:"]);
+    let beside = monitor.changes_beside(&["fd65::2:0/122"]);
     assert_eq!(beside, Vec::<String>::new(), "no IPv4 route moved");
 }
 

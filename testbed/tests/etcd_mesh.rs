@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pipit_testbed::calico::{affinity_key, etcd_key, etcd_value, resource};
+use pipit_testbed::calico::{Store, affinity_key, etcd_key, etcd_value, resource};
 use pipit_testbed::etcd::Etcd;
-use pipit_testbed::kernel::Monitor;
+use pipit_testbed::kernel::{Monitor, bird_routes};
 use pipit_testbed::mesh::{CHANGE, Mesh, UP};
 use pipit_testbed::speaker::Source;
 use pipit_testbed::topology::{Plan, Rack};
@@ -35,8 +35,8 @@ fn blocks_from_etcd_act_within_a_second_and_pending_ones_do_not() {
     mesh.wait_routes(CHANGE);
     // Moved in one transaction.
     let (from, to) = (affinity_key("n1", block), affinity_key("n2", block));
-    mesh.store.del(&from);
-    mesh.store.put(&to, r#"{"state":"confirmed","deleted":false}"#);
+    mesh.store
+        .replace(&from, &to, r#"{"state":"confirmed","deleted":false}"#);
     mesh.blocks.get_mut(&1).unwrap().retain(|have| *have != block);
     mesh.blocks.get_mut(&2).unwrap().push(block);
     mesh.wait_routes(CHANGE);
@@ -136,6 +136,46 @@ fn nonsense_in_etcd_is_named_and_harms_nothing_else() {
         (1, 1),
         "the last good version stays in force"
     );
+}
+
+#[test]
+fn nodes_come_and_go_and_the_mesh_switch_acts_by_etcd_too() {
+    let mut mesh = mesh(2);
+    let monitor = Monitor::start(&mesh.rack.node(1).netns);
+    mesh.join();
+    mesh.wait_up();
+    mesh.ping_all();
+    // As `calicoctl delete node` does it: the blocks' affinities first.
+    for block in mesh.blocks.remove(&3).unwrap() {
+        mesh.store.release("n3", block);
+    }
+    mesh.store.delete("Node", "n3");
+    for number in [1, 2] {
+        let expected = mesh.expected(number);
+        let netns = &mesh.rack.node(number).netns;
+        wait::until_eq("routes without n3", CHANGE, || bird_routes(netns), &expected);
+        let daemon = &mesh.daemons[number - 1];
+        wait::until_eq("sessions without n3", CHANGE, || daemon.established(), &(1, 1));
+    }
+    assert_eq!(monitor.changes_beside(&["10.65.3.0/26"]), Vec::<String>::new());
+
+    let switch = |is_on: bool| {
+        let spec = json!({ "logSeverityScreen": "Info", "nodeToNodeMeshEnabled": is_on });
+        resource("BGPConfiguration", "default", spec)
+    };
+    mesh.store.apply(&switch(false));
+    for number in [1, 2] {
+        let own = [format!("blackhole {}", mesh.rack.plan.block4(number))].into();
+        let netns = &mesh.rack.node(number).netns;
+        wait::until_eq("the own block alone", CHANGE, || bird_routes(netns), &own);
+        assert_eq!(mesh.daemon(number).sessions(), []);
+    }
+    mesh.store.apply(&switch(true));
+    for number in [1, 2] {
+        let expected = mesh.expected(number);
+        let netns = &mesh.rack.node(number).netns;
+        wait::until_eq("the mesh again", UP, || bird_routes(netns), &expected);
+    }
 }
 
 #[test]

@@ -133,6 +133,21 @@ fn a_node_joins_and_a_node_leaves_and_the_rest_stays_as_it_is() {
 }
 
 #[test]
+fn sessions_and_next_hops_follow_a_node_that_changes_its_address() {
+    let mut mesh = Mesh::from_files(Plan::default(), 3);
+    let monitor = Monitor::start(&mesh.rack.node(1).netns);
+    mesh.rack.set_address(3, "172.31.1.99/24".parse().unwrap());
+    let n3 = mesh.rack.node(3);
+    let moved = node(&n3.name, &n3.addresses, None);
+    mesh.store.apply(&moved);
+    let name = || mesh.daemons[0].sessions().pop().unwrap_or_default().0;
+    wait::until_eq("the new peer", CHANGE, name, &"Mesh_172_31_1_99".to_owned());
+    mesh.wait_up();
+    mesh.ping_all();
+    assert_eq!(monitor.changes_beside(&["10.65.3.0/26"]), Vec::<String>::new());
+}
+
+#[test]
 fn the_mesh_switch_acts_both_ways() {
     let mut mesh = Mesh::from_files(Plan::default(), 3);
     let blocks = std::mem::take(&mut mesh.blocks);

@@ -9,20 +9,25 @@ use pipit_testbed::ping::Ping;
 use pipit_testbed::topology::Plan;
 use pipit_testbed::wait;
 
-/// Pings between the pods of all pairs of nodes, both ways.
+/// Pings between the pods of all pairs of nodes, both ways and in both families.
 fn pings(mesh: &Mesh<Manifests>) -> Vec<Ping> {
     let nodes = &mesh.rack.nodes;
     let pairs = nodes
         .iter()
         .flat_map(|a| nodes.iter().filter(|b| b.number != a.number).map(move |b| (a, b)));
     pairs
-        .map(|(from, to)| Ping::start(&from.pods[0].netns, &to.pods[0].addresses[0].to_string()))
+        .flat_map(|(from, to)| to.pods[0].addresses.iter().map(move |address| (from, address)))
+        .map(|(from, address)| Ping::start(&from.pods[0].netns, &address.to_string()))
         .collect()
 }
 
 /// Ends the daemon of n1 in some way, starts it again, and checks that nothing was lost or deleted meanwhile.
 fn restart(end: impl Fn(&mut Mesh<Manifests>)) {
-    let mut mesh = Mesh::from_files(Plan::default(), 3);
+    let plan = Plan {
+        ipv6: Some("fd31:1::/64".parse().unwrap()),
+        ..Plan::default()
+    };
+    let mut mesh = Mesh::from_files(plan, 3);
     let monitors: Vec<Monitor> = mesh
         .rack
         .nodes
@@ -32,7 +37,7 @@ fn restart(end: impl Fn(&mut Mesh<Manifests>)) {
     let pings = pings(&mesh);
     end(&mut mesh);
     let is_noticed = || mesh.daemons[1].established();
-    wait::until_eq("n2 to notice", Duration::from_secs(5), is_noticed, &(1, 2));
+    wait::until_eq("n2 to notice", Duration::from_secs(5), is_noticed, &(2, 4));
     let Mesh { daemons, rack, .. } = &mut mesh;
     daemons[0].resume(&rack.nodes[0].netns);
     mesh.wait_up();

@@ -1,15 +1,15 @@
 //! BIRD 2 on a node, configured as Calico's confd configures its BIRD for a mesh.
 
-use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
+use crate::calico;
 use crate::kernel::temporary;
 use crate::netns::Netns;
 use crate::process::Process;
-use crate::topology::Node;
+use crate::topology::Rack;
 use crate::wait;
 
 /// A node's BIRD.
@@ -20,26 +20,20 @@ pub struct Bird {
 }
 
 impl Bird {
-    /// Starts BIRD on a node: its block, its pool, and a mesh session to every peer.
+    /// Starts BIRD on a node of a rack: its first blocks, the rack's pools, a mesh session to every other node for
+    /// each family that the rack has.
     ///
     /// # Panics
     /// When BIRD does not answer on its socket.
-    pub fn start(
-        node: &Node,
-        own: Ipv4Addr,
-        block: Ipv4Net,
-        pool: Ipv4Net,
-        peers: &[Ipv4Addr],
-        asn: u32,
-    ) -> Bird {
+    pub fn start(rack: &Rack, number: usize, asn: u32) -> Bird {
         let mut bird = Bird {
             folder: temporary(),
             process: None,
         };
-        let config = configuration(own, block, pool, peers, asn);
+        let config = configuration(rack, number, asn);
         let written = std::fs::write(bird.folder.path().join("bird.conf"), config);
         assert!(written.is_ok(), "bird.conf: {written:?}");
-        bird.resume(&node.netns);
+        bird.resume(&rack.node(number).netns);
         bird
     }
 
@@ -85,53 +79,89 @@ impl Bird {
             .filter(|line| line.contains(" BGP ") && line.contains("Established"))
             .count()
     }
+
+    /// Whether it still waits for the End-of-RIB of its peers after a start.
+    pub fn is_recovering(&self, netns: &Netns) -> bool {
+        self.ctl(netns, &["show", "status"])
+            .contains("Graceful restart recovery in progress")
+    }
 }
 
 /// The behaviour contract's rules in BIRD 2's language: LOCAL_PREF is 2147483647 less the metric, own blocks are
 /// static blackholes, what lies beneath them is not exported, all else inside the pool is.
-fn configuration(own: Ipv4Addr, block: Ipv4Net, pool: Ipv4Net, peers: &[Ipv4Addr], asn: u32) -> String {
+fn configuration(rack: &Rack, number: usize, asn: u32) -> String {
+    let plan = &rack.plan;
+    let node = rack.node(number);
+    // Calico gives the node's IPv4 address, or with CALICO_ROUTER_ID=hash something like the other.
+    let router_id = plan
+        .node4(number)
+        .unwrap_or(Ipv4Addr::new(25, 79, 212, number as u8));
     let mut text = format!(
-        r#"router id {own};
+        r#"router id {router_id};
 log stderr all;
 protocol device {{ scan time 2; }}
-protocol direct {{ ipv4; interface -"cali*", -"kube-ipvs*", "*"; }}
-protocol static blocks {{ ipv4; route {block} blackhole; }}
 filter calico_kernel_programming {{
   if ( source = RTS_DEVICE ) then reject;
   if ( defined(bgp_local_pref) ) then krt_metric = 2147483647 - bgp_local_pref;
   accept;
 }}
-protocol kernel {{
-  learn; persist; scan time 2; graceful restart; merge paths on;
-  ipv4 {{ import all; export filter calico_kernel_programming; }};
+"#
+    );
+    for block in calico::blocks(plan, number) {
+        let is_ipv4 = matches!(block, IpNet::V4(_));
+        let pool: IpNet = if is_ipv4 {
+            plan.pool4.into()
+        } else {
+            plan.pool6.into()
+        };
+        let Some(own) = node.address(is_ipv4) else {
+            continue;
+        };
+        let family = if is_ipv4 { "ipv4" } else { "ipv6" };
+        text.push_str(&family_configuration(family, block, pool));
+        let others = rack.nodes.iter().filter(|other| other.number != number);
+        for peer in others.filter_map(|other| other.address(is_ipv4)) {
+            text.push_str(&mesh_peer(family, own.addr(), peer.addr(), asn));
+        }
+    }
+    text
+}
+
+fn family_configuration(family: &str, block: IpNet, pool: IpNet) -> String {
+    // `metric 0`: BIRD 2's own default of 32 would go before krt_metric, which BIRD 1.6 always obeys.
+    format!(
+        r#"protocol direct direct_{family} {{ {family}; interface -"cali*", -"kube-ipvs*", "*"; }}
+protocol static blocks_{family} {{ {family}; route {block} blackhole; }}
+protocol kernel kernel_{family} {{
+  learn; persist; scan time 2; graceful restart; merge paths on; metric 0;
+  {family} {{ import all; export filter calico_kernel_programming; }};
 }}
-filter calico_export {{
+filter calico_export_{family} {{
   if ( source != RTS_BGP ) then bgp_local_pref = 2147483647 - 1024;
   if ( net = {block} ) then accept;
   if ( net ~ [ {block}+ ] ) then reject;
   if ( net ~ [ {pool}+ ] ) then accept;
   reject;
 }}
-template bgp bgp_template {{
-  local as {asn};
-  multihop; connect delay time 2; connect retry time 5; error wait time 5, 30; graceful restart; long lived graceful restart aware;
-  ipv4 {{ import all; export filter calico_export; add paths on; gateway recursive; igp table master4; }};
+"#
+    )
+}
+
+/// Calico's rule for who dials: the one whose address text sorts after the other's waits for the other to.
+fn mesh_peer(family: &str, own: IpAddr, peer: IpAddr, asn: u32) -> String {
+    let name = peer.to_string().replace(['.', ':'], "_");
+    let passive = if peer.to_string() > own.to_string() {
+        "passive on;"
+    } else {
+        ""
+    };
+    format!(
+        r#"protocol bgp Mesh_{name} {{
+  local as {asn}; neighbor {peer} as {asn}; source address {own}; {passive}
+  multihop; connect delay time 2; connect retry time 5; error wait time 5, 30;
+  graceful restart; long lived graceful restart aware;
+  {family} {{ import all; export filter calico_export_{family}; add paths on; gateway recursive; }};
 }}
 "#
-    );
-    for peer in peers {
-        // Calico's rule: the one whose address text sorts after the other's waits... for the other to dial.
-        let passive = if peer.to_string() > own.to_string() {
-            "passive on;"
-        } else {
-            ""
-        };
-        let name = peer.to_string().replace('.', "_");
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "protocol bgp Mesh_{name} from bgp_template {{ neighbor {peer} as {asn}; source address {own}; {passive} }}"
-        );
-    }
-    text
+    )
 }
