@@ -10,7 +10,7 @@ DEMO_ARGS := $(if $(ONCE),--once)
 help:
 	@echo "make demo       three nodes in namespaces: sessions, kernel routes, pings; ONCE=1 ends after the checks"
 	@echo "make test       all tests: units, then scenarios with real BIRD, etcd and kernel (root)"
-	@echo "make unit       all tests but the testbed's (no root; some start a real etcd)"
+	@echo "make unit       all tests but the testbed's: some start an etcd, some write kernel routes in a namespace (root)"
 	@echo "make scenarios  the testbed only; one file: make scenarios TEST=restart"
 	@echo "make lint       format, clippy, documentation, layering"
 
