@@ -669,8 +669,10 @@ impl Session {
     ) -> Result<(), Notification> {
         match update::decode(body, options, batch) {
             Ok(outcome) => {
-                if !outcome.incidents.is_empty() {
-                    warn!(peer = %self.config.name, incidents = ?outcome.incidents, "malformed UPDATE, mended");
+                if outcome.is_withdraw() {
+                    warn!(peer = %self.config.name, incidents = ?outcome.incidents, "malformed UPDATE: its routes count as withdrawn");
+                } else if !outcome.incidents.is_empty() {
+                    debug!(peer = %self.config.name, incidents = ?outcome.incidents, "attributes left out of an UPDATE");
                 }
                 Ok(())
             }
