@@ -265,6 +265,8 @@ fn diff_family(family: Family, old: &FamilyState, new: &FamilyState, changes: &m
         normal_priority,
         peers,
         filters,
+        // The same rules where they count, or those of a family that the plan does not show.
+        carried_filters: _,
         communities,
         export,
         aggregates,

@@ -122,7 +122,7 @@ pub fn originated(state: &DesiredState) -> BTreeMap<IpNet, bool> {
 pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
     let filters = |names: &[String], pick: fn(&FilterRules) -> &Vec<FilterRule>| {
         let of_family = |family: Family| {
-            let known = &state.family(family).filters;
+            let known = &state.family(family).carried_filters;
             let rules = |name: &String| {
                 let rules = pick(known.get(name)?);
                 (!rules.is_empty()).then(|| Arc::new(filter(name, rules)))

@@ -85,6 +85,10 @@ pub struct FamilyState {
     pub peers: Arc<Vec<Arc<Session>>>,
     /// BGPFilters with a rule for this family.
     pub filters: Arc<BTreeMap<String, FilterRules>>,
+    /// The same, also while the family is not enabled: a session over the other family may carry this one's routes
+    /// (`pipit.io/families`).
+    #[serde(skip)]
+    pub carried_filters: Arc<BTreeMap<String, FilterRules>>,
     /// Communities to add on export.
     pub communities: Vec<CommunityRule>,
     /// Export policy after a session's filters; the first rule that decides wins.
@@ -348,6 +352,7 @@ fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> 
     let communities = communities::communities(context);
     let family = |family: Family| {
         let enabled = context.address(family).is_some();
+        let all_filters = Arc::new(filters::filters(context, family));
         FamilyState {
             enabled,
             address: context.address(family),
@@ -359,10 +364,12 @@ fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> 
             }),
             normal_priority: context.normal_priority(family),
             peers: sessions.peers[family].clone(),
-            filters: match enabled {
-                true => Arc::new(filters::filters(context, family)),
-                false => Arc::default(),
+            filters: if enabled {
+                Arc::clone(&all_filters)
+            } else {
+                Arc::default()
             },
+            carried_filters: all_filters,
             communities: communities[family].clone(),
             export: pools::export_rules(context, family, &pools, &services),
             blackholes: originate::blackholes(family, &aggregates[family], &services),
