@@ -27,10 +27,14 @@ async fn node_with_scripted(test: u8, hold_time: u64) -> ([Node; 2], IpAddr) {
     (nodes, peer)
 }
 
-/// A frame of UPDATEs that withdraw nothing in particular.
+/// Prefixes in a [`frame`].
+const FRAME_PREFIXES: usize = 20_000;
+
+/// A frame of UPDATEs that withdraw a thousand times the same prefix, twenty times.
 fn frame() -> Bytes {
-    let one = header::message(message::UPDATE, &[0, 4, 24, 10, 1, 2, 0, 0]);
-    one.repeat(2_000).into()
+    let withdrawn = [24, 10, 1, 2].repeat(1_000);
+    let body = [&4_000u16.to_be_bytes()[..], &withdrawn, &[0, 0]].concat();
+    header::message(message::UPDATE, &body).repeat(20).into()
 }
 
 #[tokio::test]
@@ -44,7 +48,7 @@ async fn rfc9687_a_peer_that_stops_reading_costs_only_itself() {
     // Until the send hold timer ends the stalled session, the other gets all it is sent, without delay.
     while !to_stalled.is_closed() {
         let _ = to_stalled.try_send(frame());
-        sent += 2_000;
+        sent += FRAME_PREFIXES;
         to_other.send(frame()).await.unwrap();
         nodes[1]
             .hears("routes", PEER, |heard| heard.prefixes == sent)
@@ -72,7 +76,7 @@ async fn sessions_outlive_a_rib_that_takes_nothing_for_longer_than_the_hold_time
     while began.elapsed() < Duration::from_secs(5) {
         // Both peers have much to say, and say it for as long as somebody reads.
         if to_busy.try_send(frame()).is_ok() {
-            sent += 2_000;
+            sent += FRAME_PREFIXES;
         }
         let _ = flood.stream.try_write(&frame());
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -92,6 +96,11 @@ async fn rfc4271_6_last_words_arrive_although_much_is_unread() {
     let (nodes, peer) = node_with_scripted(62, 90).await;
     let mut bad = Scripted::dial(peer, nodes[0].address).await;
     bad.establish(peer, 90).await;
+    nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
+    // Its window is shut, so all that is said from now on waits in our kernel.
+    let frames = nodes[0].frames(SCRIPTED);
+    let patience = Duration::from_millis(200);
+    while tokio::time::timeout(patience, frames.send(frame())).await.is_ok() {}
     // No header, and far more than is read at once.
     bad.send(&vec![0; 300_000]).await;
     let expected = Notification::new(ErrorCode::NOT_SYNCHRONIZED);

@@ -3,9 +3,15 @@
 //! What needs more than that (namespaces, other daemons, tunnels) is in `testbed`.
 #![cfg(feature = "io")]
 
+#[cfg(test)]
 mod isolation;
+#[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod listening;
+#[cfg(test)]
 mod node;
+#[cfg(test)]
 mod scripted;
+#[cfg(test)]
 mod sessions;
