@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Stop setting the Restart State bit.
     RecoveryDone,
+    /// Panic, as a defect would.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Octets read from a socket at a time.
@@ -245,6 +248,8 @@ impl PeerTask {
             Command::Reset(notification, reason) => self.session.reset(now, &notification, reason),
             Command::RecoveryDone => self.session.recovery_done(),
             Command::Stop(_) => {}
+            #[cfg(test)]
+            Command::Panic => panic!("asked for by a test"),
         }
     }
 

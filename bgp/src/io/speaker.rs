@@ -43,6 +43,8 @@ enum SpeakerCommand {
     RecoveryDone,
     Sessions(oneshot::Sender<Sessions>),
     Shutdown(Stop, oneshot::Sender<()>),
+    #[cfg(test)]
+    Panic(PeerId),
 }
 
 /// All sessions, and what is wrong with listening.
@@ -216,6 +218,8 @@ impl Speaker {
                 });
             }
             SpeakerCommand::Shutdown(..) => {}
+            #[cfg(test)]
+            SpeakerCommand::Panic(id) => self.tell(id, Command::Panic).await,
         }
     }
 
@@ -461,3 +465,6 @@ impl Speaker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,6 +237,10 @@ impl Session {
 
     /// ManualStop. Nothing is dialled or accepted until [`Self::start`].
     pub fn stop(&mut self, how: &Stop) {
+        self.stop_and(how, Meanwhile::Forget);
+    }
+
+    fn stop_and(&mut self, how: &Stop, meanwhile: Meanwhile) {
         self.is_started = false;
         self.set_dial(Dial::Off);
         // A peer keeps the routes of those who said how long they take to come back (RFC 4724 §4.2).
@@ -249,6 +253,10 @@ impl Session {
                 continue;
             };
             let is_established = connection.is_established();
+            let (retain, restart) = match meanwhile {
+                Meanwhile::Keep => self.retainable_over_notification(direction),
+                Meanwhile::Forget => (FamilySet::EMPTY, None),
+            };
             match how {
                 Stop::Restart if is_established && keeps => {}
                 Stop::Restart => {
@@ -258,7 +266,7 @@ impl Session {
             }
             self.drop_connection(direction);
             if is_established {
-                self.went_down("stopped".into(), FamilySet::EMPTY, None);
+                self.went_down("stopped".into(), retain, restart);
             }
         }
     }
@@ -272,9 +280,8 @@ impl Session {
     pub fn change(&mut self, now: Instant, new: PeerConfig) {
         let class = self.classify(&new);
         if class == ChangeClass::Reset {
-            self.stop(&Stop::Notify(Notification::new(
-                ErrorCode::OTHER_CONFIGURATION_CHANGE,
-            )));
+            let words = Notification::new(ErrorCode::OTHER_CONFIGURATION_CHANGE);
+            self.stop_and(&Stop::Notify(words), Meanwhile::between(&self.config, &new));
         }
         let is_elsewhere = self.config.port != new.port;
         self.config = new;
@@ -695,21 +702,10 @@ impl Session {
         };
         let reason = format!("received: {notification}");
         let ending = Ending::of(notification.error);
-        let is_soft = !notification.is_hard_reset()
-            && self
-                .connection(direction)
-                .and_then(Connection::negotiated)
-                .is_some_and(|negotiated| {
-                    negotiated
-                        .graceful_restart
-                        .as_ref()
-                        .is_some_and(|restart| restart.notification)
-                });
-        // RFC 8538 §4: with the N bit a NOTIFICATION is like the loss of the connection.
-        let retain = if is_soft {
-            self.retainable(direction)
-        } else {
+        let retain = if notification.is_hard_reset() {
             (FamilySet::EMPTY, None)
+        } else {
+            self.retainable_over_notification(direction)
         };
         self.end(now, direction, reason, retain, ending);
     }
@@ -758,20 +754,7 @@ impl Session {
 
     /// The peer fell silent: for its routes that is like the loss of the connection (RFC 8538 §4), if it can take it.
     fn expire(&mut self, now: Instant, direction: Direction, notification: &Notification) {
-        let keeps = self
-            .connection(direction)
-            .and_then(Connection::negotiated)
-            .is_some_and(|negotiated| {
-                negotiated
-                    .graceful_restart
-                    .as_ref()
-                    .is_some_and(|restart| restart.notification)
-            });
-        let retain = if keeps {
-            self.retainable(direction)
-        } else {
-            (FamilySet::EMPTY, None)
-        };
+        let retain = self.retainable_over_notification(direction);
         self.send_notification(direction, notification);
         let ending = Ending::of(notification.error);
         self.end(now, direction, format!("sent: {notification}"), retain, ending);
@@ -795,6 +778,22 @@ impl Session {
             }
         };
         self.end(now, direction, reason, retain, ending);
+    }
+
+    /// RFC 8538 §4: with the N bit a NOTIFICATION is like the loss of the connection.
+    fn retainable_over_notification(&self, direction: Direction) -> (FamilySet, Option<output::PeerRestart>) {
+        if self.has_notification_bit(direction) {
+            self.retainable(direction)
+        } else {
+            (FamilySet::EMPTY, None)
+        }
+    }
+
+    fn has_notification_bit(&self, direction: Direction) -> bool {
+        self.connection(direction)
+            .and_then(Connection::negotiated)
+            .and_then(|negotiated| negotiated.graceful_restart.as_ref())
+            .is_some_and(|restart| restart.notification)
     }
 
     fn retainable(&self, direction: Direction) -> (FamilySet, Option<output::PeerRestart>) {
@@ -881,12 +880,7 @@ impl Session {
     fn send_last_words(&mut self, direction: Direction, notification: Notification) {
         let is_for_good =
             [ErrorCode::ADMINISTRATIVE_SHUTDOWN, ErrorCode::PEER_DECONFIGURED].contains(&notification.error);
-        let would_keep = self
-            .connection(direction)
-            .and_then(Connection::negotiated)
-            .and_then(|negotiated| negotiated.graceful_restart.as_ref())
-            .is_some_and(|restart| restart.notification);
-        let notification = if is_for_good && would_keep {
+        let notification = if is_for_good && self.has_notification_bit(direction) {
             Notification::hard_reset(&notification)
         } else {
             notification
@@ -995,6 +989,34 @@ impl Session {
         match direction {
             Direction::Outgoing => &mut self.outgoing,
             Direction::Incoming => &mut self.incoming,
+        }
+    }
+}
+
+/// What becomes of a peer's routes while its session starts again because of us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Meanwhile {
+    /// They stay where both sides can do so (RFC 8538).
+    Keep,
+    /// They go: they are another speaker's, or nobody vouches for them.
+    Forget,
+}
+
+impl Meanwhile {
+    fn between(old: &PeerConfig, new: &PeerConfig) -> Meanwhile {
+        let is_same_peer = old.address == new.address
+            && old.interface == new.interface
+            && old.remote_as == new.remote_as
+            && old.local_as == new.local_as
+            && old.families == new.families
+            && old.password == new.password
+            && old.ttl_security == new.ttl_security
+            && new.held.is_none()
+            && new.graceful_restart != GracefulRestart::Off;
+        if is_same_peer {
+            Meanwhile::Keep
+        } else {
+            Meanwhile::Forget
         }
     }
 }

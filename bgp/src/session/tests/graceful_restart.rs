@@ -133,3 +133,27 @@ fn rfc8538_4_hold_timer_expiry_keeps_routes_only_with_the_n_bit() {
         assert_eq!(end.map(|end| end.retain), Some(kept));
     }
 }
+
+#[test]
+fn rfc8538_4_our_own_change_of_settings_keeps_routes_unless_it_is_another_peer() {
+    let kept = |edit: fn(&mut PeerConfig)| {
+        let mut bench = Bench::mesh(|_| (), |c| c.passive = true).start();
+        let (now, mut new) = (bench.now, config(LOW, HIGH));
+        edit(&mut new);
+        bench.ends[0].session.change(now, new);
+        bench.settle();
+        bench.ends[0].downs[0].retain
+    };
+    let ipv4 = FamilySet::only(Family::Ipv4Unicast);
+    assert_eq!(kept(|c| c.hold_time = Duration::from_secs(30)), ipv4);
+    assert_eq!(kept(|c| c.remote_as = Asn(7)), FamilySet::EMPTY);
+    assert_eq!(kept(|c| c.password = Some(Secret::new("x"))), FamilySet::EMPTY);
+    assert_eq!(
+        kept(|c| c.held = Some(HoldReason::Administrative)),
+        FamilySet::EMPTY
+    );
+    assert_eq!(
+        kept(|c| c.graceful_restart = GracefulRestart::Off),
+        FamilySet::EMPTY
+    );
+}

@@ -1,0 +1,121 @@
+//! Whatever one peer does costs only that peer.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pipit_bgp::PeerId;
+use pipit_bgp::wire::header;
+use pipit_bgp::wire::iana::{ErrorCode, message};
+use pipit_bgp::wire::notification::Notification;
+
+use crate::node::{Node, PEER, address, both_up, pair};
+use crate::scripted::{Ending, Scripted};
+
+/// A node with one scripted passive-side peer and one real one.
+const SCRIPTED: PeerId = PeerId(2);
+
+async fn node_with_scripted(test: u8, hold_time: u64) -> ([Node; 2], IpAddr) {
+    let short = Duration::from_secs(hold_time);
+    let nodes = pair(test, |c| c.hold_time = short, |c| c.hold_time = short).await;
+    both_up(&nodes).await;
+    let peer = address(test, 3);
+    let mut config = nodes[0].config(peer);
+    (config.passive, config.hold_time) = (true, Duration::from_secs(90));
+    config.send_hold = Some(Duration::from_secs(3));
+    nodes[0].speaker.add_peer(SCRIPTED, config).await;
+    (nodes, peer)
+}
+
+/// Prefixes in a [`frame`].
+const FRAME_PREFIXES: usize = 20_000;
+
+/// A frame of UPDATEs that withdraw a thousand times the same prefix, twenty times.
+fn frame() -> Bytes {
+    let withdrawn = [24, 10, 1, 2].repeat(1_000);
+    let body = [&4_000u16.to_be_bytes()[..], &withdrawn, &[0, 0]].concat();
+    header::message(message::UPDATE, &body).repeat(20).into()
+}
+
+#[tokio::test]
+async fn rfc9687_a_peer_that_stops_reading_costs_only_itself() {
+    let (nodes, peer) = node_with_scripted(60, 3).await;
+    let mut stalled = Scripted::dial(peer, nodes[0].address).await;
+    stalled.establish(peer, 90).await;
+    nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
+    let (to_stalled, to_other) = (nodes[0].frames(SCRIPTED), nodes[0].frames(PEER));
+    let (began, mut sent) = (Instant::now(), 0);
+    // Until the send hold timer ends the stalled session, the other gets all it is sent, without delay.
+    while !to_stalled.is_closed() {
+        let _ = to_stalled.try_send(frame());
+        sent += FRAME_PREFIXES;
+        to_other.send(frame()).await.unwrap();
+        nodes[1]
+            .hears("routes", PEER, |heard| heard.prefixes == sent)
+            .await;
+        assert!(began.elapsed() < Duration::from_secs(15), "never let go");
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3), "let go too soon");
+    nodes[0]
+        .hears("end", SCRIPTED, |heard| heard.downs.len() == 1)
+        .await;
+    let reason = nodes[0].heard.borrow().peer(SCRIPTED).downs[0].reason.clone();
+    assert_eq!(reason, "sent: send hold timer expired (8/0)");
+    assert_eq!(nodes[0].view(PEER).await.flaps, 0);
+}
+
+#[tokio::test]
+async fn sessions_outlive_a_rib_that_takes_nothing_for_longer_than_the_hold_time() {
+    let (nodes, peer) = node_with_scripted(61, 3).await;
+    let mut flood = Scripted::dial(peer, nodes[0].address).await;
+    flood.establish(peer, 3).await;
+    nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
+    nodes[0].set_busy(true);
+    let to_busy = nodes[1].frames(PEER);
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(5) {
+        // Both peers have much to say, and say it for as long as somebody reads.
+        if to_busy.try_send(frame()).is_ok() {
+            sent += FRAME_PREFIXES;
+        }
+        let _ = flood.stream.try_write(&frame());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    nodes[0].set_busy(false);
+    nodes[0]
+        .hears("everything", PEER, |heard| heard.prefixes == sent)
+        .await;
+    for node in &nodes {
+        assert_eq!(node.view(PEER).await.flaps, 0);
+    }
+    assert_eq!(nodes[0].view(SCRIPTED).await.flaps, 0);
+}
+
+#[tokio::test]
+async fn rfc4271_6_last_words_arrive_although_much_is_unread() {
+    let (nodes, peer) = node_with_scripted(62, 90).await;
+    let mut bad = Scripted::dial(peer, nodes[0].address).await;
+    bad.establish(peer, 90).await;
+    nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
+    // Its window is shut, so all that is said from now on waits in our kernel.
+    let frames = nodes[0].frames(SCRIPTED);
+    let patience = Duration::from_millis(200);
+    while tokio::time::timeout(patience, frames.send(frame())).await.is_ok() {}
+    // No header, and far more than is read at once.
+    bad.send(&vec![0; 300_000]).await;
+    let expected = Notification::new(ErrorCode::NOT_SYNCHRONIZED);
+    assert_eq!(bad.ending().await, Ending::Notified(expected));
+    assert_eq!(nodes[0].view(PEER).await.flaps, 0);
+}
+
+#[tokio::test]
+async fn a_peer_that_connects_again_and_again_is_served_and_disturbs_nobody() {
+    let (nodes, peer) = node_with_scripted(63, 3).await;
+    for _ in 0..100 {
+        drop(Scripted::dial(peer, nodes[0].address).await);
+    }
+    let mut good = Scripted::dial(peer, nodes[0].address).await;
+    good.establish(peer, 90).await;
+    nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
+    assert_eq!(nodes[0].view(PEER).await.flaps, 0);
+}
