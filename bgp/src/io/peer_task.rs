@@ -66,6 +66,9 @@ struct Connection {
     frame: Option<Bytes>,
     /// Octets of the message in `urgent` or `frame` that is partly written come first, whatever it was.
     writing: Bytes,
+    /// Why nothing can be written any more. What the peer said before, perhaps a NOTIFICATION, is still to be read,
+    /// and the end behind it.
+    broken: Option<String>,
 }
 
 /// What came of writing to a connection.
@@ -157,7 +160,7 @@ impl PeerTask {
                 Event::Command(None) => return,
                 Event::Dialled(result) => self.handle_dialled(now, result),
                 Event::Readable(direction) => self.handle_readable(now, direction),
-                Event::Writable(direction) => self.handle_writable(now, direction),
+                Event::Writable(direction) => self.write(now, direction),
                 Event::Frame(Some(frame)) => self.handle_frame(now, frame),
                 // The RIB let the session go (it forgot the peer): routes no longer flow.
                 Event::Frame(None) => self.frames = None,
@@ -306,7 +309,10 @@ impl PeerTask {
         };
         connection.received.reserve(READ_LEN);
         match connection.stream.try_read_buf(&mut connection.received) {
-            Ok(0) => self.session.handle_closed(now, direction, None),
+            Ok(0) => {
+                let error = connection.broken.take();
+                self.session.handle_closed(now, direction, error.as_deref());
+            }
             Ok(len) => {
                 let mut received = std::mem::take(&mut connection.received);
                 self.counters
@@ -341,23 +347,19 @@ impl PeerTask {
         }
     }
 
-    fn handle_writable(&mut self, now: Instant, direction: Direction) {
-        if let Err(error) = self.write(now, direction) {
-            self.session
-                .handle_closed(now, direction, Some(&error.to_string()));
-        }
-    }
-
     /// Writes what the socket takes, and tells the session and the RIB what became of it.
-    fn write(&mut self, now: Instant, direction: Direction) -> io::Result<()> {
+    fn write(&mut self, now: Instant, direction: Direction) {
         let counters = Arc::clone(&self.counters);
-        let Some(connection) = self.connection(direction) else {
-            return Ok(());
+        let Some(connection) = self.connection(direction).filter(|c| c.broken.is_none()) else {
+            return;
         };
-        let written = connection.write(&counters)?;
-        self.session.handle_sending(now, direction, written.sending);
-        (0..written.drained).for_each(|_| self.tell_rib(PeerBody::Drained));
-        Ok(())
+        match connection.write(&counters) {
+            Ok(written) => {
+                self.session.handle_sending(now, direction, written.sending);
+                (0..written.drained).for_each(|_| self.tell_rib(PeerBody::Drained));
+            }
+            Err(error) => connection.broken = Some(error.to_string()),
+        }
     }
 
     /// A peer is not silent while we have not read what it sent: the RIB had no room, or this machine no time.
@@ -375,7 +377,7 @@ impl PeerTask {
         let Some((direction, _)) = self.frames else { return };
         if let Some(connection) = self.connection(direction) {
             connection.frame = Some(frame);
-            self.handle_writable(now, direction);
+            self.write(now, direction);
         }
     }
 
@@ -406,8 +408,7 @@ impl PeerTask {
             Action::Send(direction, bytes) => {
                 if let Some(connection) = self.connection(direction) {
                     connection.urgent.push_back(bytes);
-                    // A failure shows again when the socket is next waited for.
-                    let _ = self.write(Instant::now(), direction);
+                    self.write(Instant::now(), direction);
                 }
             }
             Action::Close(direction) => {
@@ -502,11 +503,12 @@ impl Connection {
             urgent: VecDeque::new(),
             frame: None,
             writing: Bytes::new(),
+            broken: None,
         }
     }
 
     fn wants_write(&self) -> bool {
-        !self.writing.is_empty() || !self.urgent.is_empty() || self.frame.is_some()
+        self.broken.is_none() && (!self.writing.is_empty() || !self.urgent.is_empty() || self.frame.is_some())
     }
 
     /// Whether the kernel holds octets, or the end, that we have not read.

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pipit_bgp::PeerId;
+use pipit_bgp::wire::capability::{Capability, RestartFamily};
 use pipit_bgp::wire::header;
 use pipit_bgp::wire::iana::{ErrorCode, message};
 use pipit_bgp::wire::notification::Notification;
+use pipit_bgp::{FamilySet, PeerId};
 
 use crate::node::{Node, PEER, address, both_up, pair};
 use crate::scripted::{Ending, Scripted};
@@ -118,4 +119,39 @@ async fn a_peer_that_connects_again_and_again_is_served_and_disturbs_nobody() {
     good.establish(peer, 90).await;
     nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
     assert_eq!(nodes[0].view(PEER).await.flaps, 0);
+}
+
+#[tokio::test]
+async fn rfc4724_4_2_a_notification_counts_although_writing_failed_before_it_was_read() {
+    let (nodes, peer) = node_with_scripted(64, 90).await;
+    let restart = Capability::GracefulRestart {
+        is_restarting: false,
+        has_notification: false,
+        restart_time: 60,
+        families: vec![RestartFamily {
+            afi: 1,
+            safi: 1,
+            is_forwarding: true,
+        }],
+    };
+    let mut leaving = Scripted::dial(peer, nodes[0].address).await;
+    leaving
+        .establish_with(&Scripted::open_with(peer, 90, vec![restart]))
+        .await;
+    nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
+    let frames = nodes[0].frames(SCRIPTED);
+    // All of this happens before the node looks: it writes first, and that fails because the connection was reset,
+    // something of ours being unread there.
+    leaving
+        .send(&Notification::new(ErrorCode::ADMINISTRATIVE_RESET).encode())
+        .await;
+    drop(leaving);
+    frames.send(frame()).await.unwrap();
+    nodes[0]
+        .hears("end", SCRIPTED, |heard| heard.downs.len() == 1)
+        .await;
+    let heard = nodes[0].heard.borrow();
+    let end = &heard.peer(SCRIPTED).downs[0];
+    assert_eq!(end.reason, "received: administrative reset (6/4)");
+    assert_eq!(end.retain, FamilySet::EMPTY);
 }

@@ -31,29 +31,42 @@ impl Scripted {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
         let stream = socket.connect(SocketAddr::new(node, PORT)).await.unwrap();
+        // What is said before the connection is dropped must be on its way by then.
+        stream.set_nodelay(true).unwrap();
         Scripted { stream }
     }
 
     /// The OPEN of a plain internal peer.
     pub(crate) fn open(from: IpAddr, hold_time: u16) -> Vec<u8> {
+        Self::open_with(from, hold_time, Vec::new())
+    }
+
+    /// The OPEN of an internal peer that can do more.
+    pub(crate) fn open_with(from: IpAddr, hold_time: u16, more: Vec<Capability>) -> Vec<u8> {
         let IpAddr::V4(id) = from else {
             panic!("scripted peers are IPv4")
         };
+        let plain = [
+            Capability::Multiprotocol { afi: 1, safi: 1 },
+            Capability::FourOctetAs(Asn(64_512)),
+        ];
         let open = Open {
             my_as: 64_512,
             hold_time,
             router_id: RouterId(id),
-            capabilities: vec![
-                Capability::Multiprotocol { afi: 1, safi: 1 },
-                Capability::FourOctetAs(Asn(64_512)),
-            ],
+            capabilities: plain.into_iter().chain(more).collect(),
         };
         open.encode().to_vec()
     }
 
     /// Exchanges OPENs and KEEPALIVEs.
     pub(crate) async fn establish(&mut self, from: IpAddr, hold_time: u16) {
-        self.send(&Self::open(from, hold_time)).await;
+        self.establish_with(&Self::open(from, hold_time)).await;
+    }
+
+    /// As [`Self::establish`], with this OPEN.
+    pub(crate) async fn establish_with(&mut self, open: &[u8]) {
+        self.send(open).await;
         self.send(&header::keepalive()).await;
         assert_eq!(self.receive().await.unwrap().0, message::OPEN);
         assert_eq!(self.receive().await.unwrap().0, message::KEEPALIVE);
