@@ -19,7 +19,10 @@ use jiff::Timestamp;
 use pipit_bgp::io::Speaker;
 use pipit_bgp::session::Stop;
 use pipit_bgp::{Asn, FamilyMap, RouterId};
-use pipit_datastore::io::{endpoint_status, secrets, task};
+use pipit_datastore::desired::Environment;
+use pipit_datastore::io::backend::Manifests;
+use pipit_datastore::io::task::{self, StoreState};
+use pipit_datastore::io::{endpoint_status, secrets};
 use pipit_rib::fib::Fib;
 use pipit_rib::io::netlink::{self, Report, Request};
 use pipit_rib::io::task::RibTask;
@@ -81,8 +84,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         machine::endpoint_status_folder(),
         environment,
     ));
-    let (kind, place, source) = source_of(&config.datastore)?;
-    let mut store = task::spawn(source, config.node_name.clone(), watched, cancel.clone());
+    let (kind, place, mut store) = follow_datastore(&config, watched, cancel.clone())?;
     let rib_handle = rib.clone();
     let api = Api {
         node_name: config.node_name.clone(),
@@ -154,20 +156,23 @@ fn unknown_node() -> NodeSettings {
     }
 }
 
-fn source_of(config: &DatastoreConfig) -> anyhow::Result<(DatastoreKind, String, task::Source)> {
-    Ok(match config {
+/// Follows the datastore that was configured; its kind and place for `pipit status`.
+fn follow_datastore(
+    config: &Config,
+    environment: watch::Receiver<Environment>,
+    cancel: CancellationToken,
+) -> anyhow::Result<(DatastoreKind, String, watch::Receiver<StoreState>)> {
+    let node = config.node_name.clone();
+    Ok(match &config.datastore {
         DatastoreConfig::File { path } => (
             DatastoreKind::File,
             path.display().to_string(),
-            task::Source::File(path.clone()),
+            task::spawn(Manifests(path.clone()), node, environment, cancel),
         ),
-        DatastoreConfig::Etcd(config) => {
-            let etcd = config.to_driver()?;
-            (
-                DatastoreKind::Etcd,
-                config.endpoints.join(","),
-                task::Source::Etcd(etcd),
-            )
-        }
+        DatastoreConfig::Etcd(etcd) => (
+            DatastoreKind::Etcd,
+            etcd.endpoints.join(","),
+            task::spawn(etcd.to_driver()?, node, environment, cancel),
+        ),
     })
 }

@@ -1,5 +1,6 @@
 //! Back-ends: where objects come from, and the task that turns them into desired states.
 
+pub mod backend;
 pub mod endpoint_status;
 pub mod etcd;
 pub mod file;

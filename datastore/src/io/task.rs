@@ -12,8 +12,7 @@ use crate::backend::{StoreEvent, StoreStatus};
 use crate::cache::{Cache, Changed};
 use crate::desired::{DesiredState, Environment, NoPlan, Planner};
 use crate::guard::Guard;
-use crate::io::etcd::{self, EtcdConfig};
-use crate::io::file;
+use crate::io::backend::Backend;
 
 /// Events that may wait.
 const EVENTS: usize = 1024;
@@ -21,18 +20,6 @@ const EVENTS: usize = 1024;
 const QUIET: Duration = Duration::from_millis(4);
 /// but never longer than this.
 const PATIENCE: Duration = Duration::from_millis(250);
-
-/// How long a mass deletion in etcd is held back unless something else is asked for.
-pub const GUARD_HOLD: Duration = Duration::from_secs(30);
-
-/// Where Calico's resources are.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// etcd v3.
-    Etcd(EtcdConfig),
-    /// A folder of manifests, or one file.
-    File(std::path::PathBuf),
-}
 
 /// What the daemon sees of the datastore.
 #[derive(Clone, Debug, Default)]
@@ -68,25 +55,20 @@ impl Store {
     }
 }
 
-/// Follows the datastore until cancelled. The receiver always holds the newest state.
-///
-/// Mass deletions in etcd are held back for [`GUARD_HOLD`]; in files they are somebody's edit and act at once.
+/// Follows a back-end until cancelled. The receiver always holds the newest state.
 pub fn spawn(
-    source: Source,
+    backend: impl Backend,
     node: String,
     environment: watch::Receiver<Environment>,
     cancel: CancellationToken,
 ) -> watch::Receiver<StoreState> {
-    let hold = match source {
-        Source::Etcd(_) => Some(GUARD_HOLD),
-        Source::File(_) => None,
-    };
-    spawn_guarded(source, node, environment, hold, cancel).state
+    let hold = backend.guard_hold();
+    spawn_guarded(backend, node, environment, hold, cancel).state
 }
 
 /// The same, with a choice for how long mass deletions are held back; `None`: not at all.
 pub fn spawn_guarded(
-    source: Source,
+    backend: impl Backend,
     node: String,
     environment: watch::Receiver<Environment>,
     hold: Option<Duration>,
@@ -94,15 +76,7 @@ pub fn spawn_guarded(
 ) -> Store {
     let (sender, state) = watch::channel(StoreState::default());
     let (events, received) = mpsc::channel(EVENTS);
-    match source {
-        Source::Etcd(config) => drop(tokio::spawn(etcd::run(
-            config,
-            node.clone(),
-            events,
-            cancel.clone(),
-        ))),
-        Source::File(path) => drop(tokio::spawn(file::run(path, events, cancel.clone()))),
-    }
+    tokio::spawn(backend.run(node.clone(), events, cancel.clone()));
     let release = Arc::new(Notify::new());
     let planner = Planner::new(node.clone(), environment.borrow().clone());
     let task = Task {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipit_datastore::desired::{DesiredState, Environment};
-use pipit_datastore::io::task::{self, Source, Store, StoreState};
+use pipit_datastore::io::task::{self, Store, StoreState};
 use pipit_datastore::key::RESOURCES;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,7 +25,7 @@ impl Bench {
     async fn new(hold: Duration) -> Bench {
         let etcd = Etcd::start().await;
         let writer = etcd.client().await;
-        let source = Source::Etcd(config(&[etcd.url()]));
+        let source = config(&[etcd.url()]);
         let (environment, watched) = watch::channel(Environment::default());
         let cancel = CancellationToken::new();
         let store = task::spawn_guarded(source, "node-1".into(), watched, Some(hold), cancel.clone());
