@@ -34,7 +34,7 @@ impl Lingering {
     }
 
     /// Waits until all have ended.
-    pub(crate) async fn finish(mut self) {
+    pub(crate) async fn finish(&mut self) {
         while self.0.join_next().await.is_some() {}
     }
 }

@@ -4,6 +4,7 @@ mod linger;
 mod listener;
 pub mod message;
 mod peer_task;
+mod read_buffer;
 mod socket;
 mod speaker;
 mod tcp_md5;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::io::linger::Lingering;
 use crate::io::message::{FRAME_ROOM, PeerBody, PeerMessage};
-use crate::io::socket;
+use crate::io::{read_buffer, socket};
 use crate::peer_id::PeerId;
 use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
@@ -46,9 +46,6 @@ pub(crate) enum Command {
     Panic,
 }
 
-/// Octets read from a socket at a time.
-const READ_LEN: usize = 64 * 1024;
-
 /// Messages counted by the task, read by queries.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -60,7 +57,8 @@ pub(crate) struct Counters {
 
 struct Connection {
     stream: TcpStream,
-    received: BytesMut,
+    /// The beginning of a message, the rest of which has not come.
+    received: Bytes,
     /// Control messages first, then one frame of routes at a time.
     urgent: VecDeque<Bytes>,
     frame: Option<Bytes>,
@@ -142,7 +140,9 @@ impl PeerTask {
     }
 
     /// Runs until told to stop. `start_in`: nothing is dialled before.
-    pub(crate) async fn run(mut self, start_in: Duration) {
+    ///
+    /// Boxed: a future holds its arguments beside what becomes of them.
+    pub(crate) async fn run(mut self: Box<Self>, start_in: Duration) -> PeerId {
         self.session.start_in(Instant::now(), start_in);
         loop {
             self.carry_out();
@@ -154,10 +154,11 @@ impl PeerTask {
                     self.session.stop(&how);
                     self.carry_out();
                     self.publish();
-                    return self.farewell().await;
+                    self.farewell().await;
+                    return self.id;
                 }
                 Event::Command(Some(command)) => self.handle_command(now, command),
-                Event::Command(None) => return,
+                Event::Command(None) => return self.id,
                 Event::Dialled(result) => self.handle_dialled(now, result),
                 Event::Readable(direction) => self.handle_readable(now, direction),
                 Event::Writable(direction) => self.write(now, direction),
@@ -166,7 +167,7 @@ impl PeerTask {
                 Event::Frame(None) => self.frames = None,
                 Event::Permit(Ok(())) => {}
                 // Without a RIB there is nothing to run for.
-                Event::Permit(Err(())) => return,
+                Event::Permit(Err(())) => return self.id,
                 Event::Timer => {
                     self.excuse_unread(now);
                     self.session.handle_timeout(now);
@@ -304,31 +305,34 @@ impl PeerTask {
 
     fn handle_readable(&mut self, now: Instant, direction: Direction) {
         let mut batch = UpdateBatch::default();
-        let Some(connection) = self.connection(direction) else {
+        let PeerTask {
+            session,
+            outgoing,
+            incoming,
+            counters,
+            ..
+        } = self;
+        let connection = match direction {
+            Direction::Outgoing => outgoing,
+            Direction::Incoming => incoming,
+        };
+        let Some(connection) = connection else {
             return;
         };
-        connection.received.reserve(READ_LEN);
-        match connection.stream.try_read_buf(&mut connection.received) {
+        let result = read_buffer::read(
+            &mut connection.stream,
+            &mut connection.received,
+            |len, received| {
+                counters.octets_received.fetch_add(len as u64, Ordering::Relaxed);
+                session.handle_bytes(now, direction, received, &mut batch);
+            },
+        );
+        match result {
             Ok(0) => {
                 let error = connection.broken.take();
-                self.session.handle_closed(now, direction, error.as_deref());
+                session.handle_closed(now, direction, error.as_deref());
             }
-            Ok(len) => {
-                let mut received = std::mem::take(&mut connection.received);
-                self.counters
-                    .octets_received
-                    .fetch_add(len as u64, Ordering::Relaxed);
-                self.session
-                    .handle_bytes(now, direction, &mut received, &mut batch);
-                if let Some(connection) = self.connection(direction) {
-                    // An idle session keeps no buffer.
-                    connection.received = if received.is_empty() {
-                        BytesMut::new()
-                    } else {
-                        received
-                    };
-                }
-            }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => self
                 .session
@@ -451,7 +455,7 @@ impl PeerTask {
     }
 
     /// Delivers what is left to say, to the RIB and to the peer.
-    async fn farewell(mut self) {
+    async fn farewell(&mut self) {
         for body in std::mem::take(&mut self.to_rib) {
             if self
                 .routes
@@ -499,7 +503,7 @@ impl Connection {
     fn new(stream: TcpStream) -> Self {
         Connection {
             stream,
-            received: BytesMut::new(),
+            received: Bytes::new(),
             urgent: VecDeque::new(),
             frame: None,
             writing: Bytes::new(),

@@ -259,10 +259,7 @@ impl Speaker {
             self.routes.clone(),
             received,
         );
-        let handle = self.tasks.spawn(async move {
-            task.run(start_in).await;
-            id
-        });
+        let handle = self.tasks.spawn(Box::new(task).run(start_in));
         self.task_ids.insert(handle.id(), id);
         let lacks_key = !self.set_listener_key(&config);
         self.peers.insert(

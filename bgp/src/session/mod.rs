@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tracing::{debug, info, warn};
 
 use crate::family::FamilySet;
@@ -446,15 +446,15 @@ impl Session {
         &mut self,
         now: Instant,
         direction: Direction,
-        bytes: &mut BytesMut,
+        bytes: &mut (impl Buf + AsRef<[u8]>),
         batch: &mut UpdateBatch,
     ) {
         while let Some(connection) = self.connection(direction) {
             let is_extended = connection
                 .negotiated()
                 .is_some_and(|n| usize::from(n.max_message_len) > header::MAX_LEN);
-            let header = match header::decode(bytes, is_extended) {
-                Ok(Some(header)) if bytes.len() >= header.len => header,
+            let header = match header::decode(bytes.as_ref(), is_extended) {
+                Ok(Some(header)) if bytes.remaining() >= header.len => header,
                 Ok(_) => return,
                 Err(notification) => {
                     let reason = format!("sent: {notification}");
@@ -462,7 +462,8 @@ impl Session {
                 }
             };
             // The message stays in the buffer while it is read; what it leaves behind is copied out.
-            let taken = self.handle_message(now, direction, header.kind, &bytes[..header.len], batch);
+            let taken =
+                self.handle_message(now, direction, header.kind, &bytes.as_ref()[..header.len], batch);
             bytes.advance(header.len);
             if let Err(notification) = taken {
                 let reason = format!("sent: {notification}");

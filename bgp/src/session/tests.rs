@@ -4,6 +4,8 @@ mod graceful_restart;
 mod retry;
 mod transitions;
 
+use bytes::BytesMut;
+
 use super::*;
 use crate::asn::Asn;
 use crate::family::Family;
