@@ -110,14 +110,16 @@ impl PeerTask {
         id: PeerId,
         config: PeerConfig,
         is_restarting: bool,
+        beat: Instant,
         routes: mpsc::Sender<PeerMessage>,
         commands: mpsc::Receiver<Command>,
     ) -> (Self, watch::Receiver<SessionView>) {
-        let session = Session::new(
+        let mut session = Session::new(
             config,
             is_restarting,
             0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(id.0) + 1),
         );
+        session.keep_beat(beat);
         let since = now_secs();
         let (view, watched) = watch::channel(view_of(&session, since));
         let task = PeerTask {

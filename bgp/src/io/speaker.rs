@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::net::TcpStream;
@@ -131,6 +131,8 @@ struct Listening {
 /// See the module.
 pub struct Speaker {
     is_restarting: bool,
+    /// Where the sessions' common beat is counted from.
+    started: Instant,
     peers: BTreeMap<PeerId, Peer>,
     by_address: HashMap<IpAddr, PeerId>,
     listening: FamilyMap<Option<Listening>>,
@@ -148,6 +150,7 @@ impl Speaker {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let speaker = Speaker {
             is_restarting,
+            started: Instant::now(),
             peers: BTreeMap::new(),
             by_address: HashMap::new(),
             listening: FamilyMap::default(),
@@ -256,6 +259,7 @@ impl Speaker {
             id,
             config.clone(),
             self.is_restarting,
+            self.started,
             self.routes.clone(),
             received,
         );

@@ -46,6 +46,8 @@ const SEND_HOLD_MIN: Duration = Duration::from_secs(480);
 const UNREAD_GRACE: Duration = Duration::from_secs(1);
 /// Longest that any timer runs; whatever is configured beyond cannot overflow the clock.
 const TIMER_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Beats of [`Session::keep_beat`] in one keepalive interval.
+const KEEPALIVE_BEATS: u128 = 16;
 
 /// Something that the caller has to do, in order.
 #[derive(Debug)]
@@ -119,6 +121,8 @@ pub struct Session {
     incoming: Option<Connection>,
     idle_hold: Duration,
     jitter: u64,
+    /// Where common beats are counted from; `None`: this session keeps its own time.
+    beat: Option<Instant>,
     actions: VecDeque<Action>,
     last_error: Option<String>,
     flaps: u64,
@@ -166,10 +170,17 @@ impl Session {
             incoming: None,
             idle_hold,
             jitter: seed | 1,
+            beat: None,
             actions: VecDeque::new(),
             last_error: None,
             flaps: 0,
         }
+    }
+
+    /// Sessions that are given the same origin send KEEPALIVEs of one interval at common beats, a sixteenth of it
+    /// apart: one wake-up of the machine serves many sessions.
+    pub fn keep_beat(&mut self, origin: Instant) {
+        self.beat = Some(origin);
     }
 
     /// The configuration in force.
@@ -581,8 +592,7 @@ impl Session {
                 return Ok(());
             }
         }
-        let keepalive = self.keepalive_interval(negotiated.hold_time);
-        let keepalive_at = keepalive.map(|interval| now + interval);
+        let keepalive_at = self.next_keepalive(now, negotiated.hold_time);
         if let Some(connection) = self.slot(direction) {
             connection.hold_at = hold_deadline(now, negotiated.hold_time);
             connection.keepalive_at = keepalive_at;
@@ -744,7 +754,7 @@ impl Session {
             let hold_time = connection
                 .negotiated()
                 .map_or(Duration::ZERO, |negotiated| negotiated.hold_time);
-            let next = self.keepalive_interval(hold_time).map(|interval| now + interval);
+            let next = self.next_keepalive(now, hold_time);
             if let Some(connection) = self.slot(direction) {
                 connection.keepalive_at = next;
             }
@@ -932,7 +942,8 @@ impl Session {
         self.dial = dial;
     }
 
-    fn keepalive_interval(&mut self, hold_time: Duration) -> Option<Duration> {
+    /// When the next KEEPALIVE is due: with jitter, and then on a beat, which is never later.
+    fn next_keepalive(&mut self, now: Instant, hold_time: Duration) -> Option<Instant> {
         if hold_time.is_zero() {
             return None;
         }
@@ -942,7 +953,12 @@ impl Session {
             .keepalive
             .filter(|wanted| !wanted.is_zero())
             .map_or(third, |wanted| wanted.min(third));
-        Some(self.jittered(interval))
+        let at = now + self.jittered(interval);
+        let past_beat = self.beat.map_or(0, |origin| {
+            let tick = interval.as_nanos() / KEEPALIVE_BEATS;
+            at.saturating_duration_since(origin).as_nanos() % tick.max(1)
+        });
+        Some(at - Duration::from_nanos(past_beat as u64))
     }
 
     fn rearm_keepalives(&mut self, now: Instant) {
@@ -954,7 +970,7 @@ impl Session {
             else {
                 continue;
             };
-            let next = self.keepalive_interval(hold_time).map(|interval| now + interval);
+            let next = self.next_keepalive(now, hold_time);
             if let Some(connection) = self.slot(direction) {
                 connection.keepalive_at = next;
             }

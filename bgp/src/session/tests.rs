@@ -256,6 +256,25 @@ fn keepalives_hold_the_session_and_silence_ends_it() {
 }
 
 #[test]
+fn sessions_with_one_origin_send_keepalives_at_common_beats() {
+    let origin = Instant::now();
+    let due = |seed, up_after| {
+        let now = origin + up_after;
+        let mut session = Session::new(config(LOW, HIGH), false, seed);
+        session.keep_beat(origin);
+        let at = session.next_keepalive(now, Duration::from_secs(90)).unwrap();
+        assert!((20..=30).contains(&(at - now).as_secs()), "{:?}", at - now);
+        at - origin
+    };
+    let mut beats: Vec<Duration> = (0..1000)
+        .map(|n| due(n * 7919, Duration::from_millis(5_000 + n)))
+        .collect();
+    beats.sort();
+    beats.dedup();
+    assert!(beats.len() <= 6, "{beats:?}");
+}
+
+#[test]
 fn rfc4271_4_2_the_smaller_hold_time_counts_and_one_second_is_refused() {
     let bench = Bench::mesh(
         |c| c.hold_time = Duration::from_secs(30),
