@@ -1,0 +1,105 @@
+//! Who is told: update groups, and frames for sessions that can take them.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use pipit_bgp::{Family, FamilyMap, PeerId};
+
+use crate::adj_rib_out::{EgressKey, FrameSink};
+use crate::family_rib::Move;
+use crate::rib::{Output, Rib};
+
+/// Collects frames for the task.
+struct Frames<'a>(&'a mut VecDeque<Output>, Vec<PeerId>);
+
+impl FrameSink for Frames<'_> {
+    fn frame(&mut self, peer: PeerId, bytes: Bytes) {
+        self.0.push_back(Output::Frame(peer, bytes));
+        self.1.push(peer);
+    }
+}
+
+impl Rib {
+    /// Sends what is due to peers that can take it. The task calls this when it has no further input at hand, so
+    /// that what arrives together leaves together.
+    pub fn flush(&mut self) {
+        self.clear_closed();
+        self.apply_regroup();
+        let holds = self.recovery.is_under_way();
+        let mut frames = Frames(&mut self.outputs, Vec::new());
+        self.ipv4.flush(&self.shared, holds, &mut frames);
+        self.ipv6.flush(&self.shared, holds, &mut frames);
+        let sent = frames.1;
+        for id in sent {
+            if let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) {
+                session.credit = session.credit.saturating_sub(1);
+            }
+        }
+        self.ipv4.reap();
+        self.ipv6.reap();
+    }
+
+    /// Puts a peer into the update groups that its settings and session ask for, at the next flush at the latest:
+    /// peers that change together stay together, and are then told only what differs.
+    pub(super) fn regroup(&mut self, id: PeerId) {
+        if self.peers.get(id).is_some_and(|peer| peer.session.is_some()) {
+            self.to_regroup.push(id);
+        }
+    }
+
+    pub(super) fn regroup_all(&mut self) {
+        self.to_regroup = self.peers.ids();
+    }
+
+    fn apply_regroup(&mut self) {
+        if self.to_regroup.is_empty() {
+            return;
+        }
+        let mut moves = FamilyMap::<Vec<Move>>::default();
+        let mut ids = std::mem::take(&mut self.to_regroup);
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            let Some(peer) = self.peers.get(id) else { continue };
+            let (Some(source), Some(session)) = (peer.source, peer.session.as_ref()) else {
+                continue;
+            };
+            for family in Family::ALL {
+                let key = session.carries(family).then(|| {
+                    EgressKey::new(
+                        family,
+                        &peer.settings,
+                        &session.negotiated,
+                        &self.shared.node.addresses,
+                    )
+                });
+                moves[family].push(Move {
+                    peer: id,
+                    source,
+                    credit: session.credit,
+                    from: session.groups[family],
+                    key,
+                });
+            }
+        }
+        let mut frames = Frames(&mut self.outputs, Vec::new());
+        let ipv4 = self.ipv4.regroup(&self.shared, moves.ipv4, &mut frames);
+        let ipv6 = self.ipv6.regroup(&self.shared, moves.ipv6, &mut frames);
+        for (family, joined) in [(Family::Ipv4Unicast, ipv4), (Family::Ipv6Unicast, ipv6)] {
+            for (id, group) in joined {
+                if let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) {
+                    session.groups[family] = group;
+                }
+            }
+        }
+    }
+
+    pub(super) fn leave_groups(&mut self, id: PeerId) {
+        let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) else {
+            return;
+        };
+        let groups = std::mem::take(&mut session.groups);
+        self.ipv4.leave(groups.ipv4, id);
+        self.ipv6.leave(groups.ipv6, id);
+    }
+}

@@ -1,0 +1,224 @@
+//! The routes of this node: one owner, orchestration only.
+//!
+//! Rules live elsewhere: `import`, `best_path`, `export`, `policy`, `adj_rib_out`, `fib`. What happens here is the
+//! order in which they are asked.
+
+mod egress;
+mod peers;
+mod routes;
+mod shared;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ipnet::{Ipv4Net, Ipv6Net};
+use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, PeerId, RouterId};
+use tracing::{debug, info};
+
+pub(crate) use self::shared::{Shared, interface_of};
+use crate::attrs::AttrTable;
+use crate::family_rib::FamilyRib;
+use crate::fib::{Fib, FibEvent, KernelEvent};
+use crate::next_hops::NextHopTable;
+use crate::peer::PeerTable;
+use crate::policy::{ExportRules, KernelRules};
+use crate::recovery::Recovery;
+use crate::source::{SourceId, SourceTable};
+
+/// Frames that a fresh session may be given at once; the peer's task asks for more as it drains.
+pub const CREDIT: u8 = 2;
+
+/// What holds for the node as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeSettings {
+    /// Our BGP Identifier.
+    pub router_id: RouterId,
+    /// Our AS.
+    pub local_as: Asn,
+    /// Set on a route reflector.
+    pub cluster_id: Option<ClusterId>,
+    /// Our BGP addresses, for next hops of families that a session does not run over.
+    pub addresses: FamilyMap<Option<IpAddr>>,
+    /// Width of ECMP sets, at least 1.
+    pub max_paths: usize,
+}
+
+/// The policy of one family.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FamilyPolicy {
+    /// What leaves.
+    pub export: ExportRules,
+    /// What is written to the kernel.
+    pub kernel: KernelRules,
+}
+
+/// Something that the task around the RIB has to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Give these bytes to a peer's session.
+    Frame(PeerId, Bytes),
+    /// End a peer's session: it sent more prefixes of a family than it may.
+    PrefixLimit(PeerId, Family, u32),
+    /// Dump the kernel's tables.
+    Dump,
+    /// Restart recovery is over: tell sessions to stop saying so.
+    RecoveryDone,
+    /// The kernel held this many routes of ours before the start.
+    Loaded(usize),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rib {
+    pub(crate) shared: Shared,
+    pub(crate) peers: PeerTable,
+    pub(crate) ipv4: FamilyRib<Ipv4Net>,
+    pub(crate) ipv6: FamilyRib<Ipv6Net>,
+    recovery: Recovery,
+    closing: VecDeque<SourceId>,
+    to_regroup: Vec<PeerId>,
+    outputs: VecDeque<Output>,
+}
+
+impl Rib {
+    /// An empty RIB in front of a kernel table.
+    pub fn new(node: NodeSettings, fib: Fib) -> Self {
+        let sources = SourceTable::new(node.router_id, node.local_as);
+        Rib {
+            shared: Shared {
+                node,
+                policy: FamilyMap::default(),
+                attrs: AttrTable::default(),
+                next_hops: NextHopTable::default(),
+                sources,
+                fib,
+            },
+            peers: PeerTable::default(),
+            ipv4: FamilyRib::default(),
+            ipv6: FamilyRib::default(),
+            recovery: Recovery::default(),
+            closing: VecDeque::new(),
+            to_regroup: Vec::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// The kernel's table.
+    pub fn fib(&mut self) -> &mut Fib {
+        &mut self.shared.fib
+    }
+
+    /// The kernel's table, to look at.
+    pub fn fib_ref(&self) -> &Fib {
+        &self.shared.fib
+    }
+
+    /// The next thing for the task to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Other settings of the node. Sessions that they reset are the speaker's business; routes follow here.
+    pub fn set_node(&mut self, node: NodeSettings) {
+        if self.shared.node == node {
+            return;
+        }
+        let own = &mut self.shared.sources[SourceId::LOCAL];
+        (own.router_id, own.local_as) = (node.router_id, node.local_as);
+        self.shared.node = node;
+        self.regroup_all();
+        self.reevaluate_all();
+    }
+
+    /// Another policy of a family: what it changes is announced, withdrawn and written, and nothing else.
+    pub fn set_policy(&mut self, family: Family, policy: FamilyPolicy) {
+        if self.shared.policy[family] == policy {
+            return;
+        }
+        self.shared.policy[family] = policy;
+        match family {
+            Family::Ipv4Unicast => self.ipv4.reevaluate(&mut self.shared),
+            Family::Ipv6Unicast => self.ipv6.reevaluate(&mut self.shared),
+        }
+    }
+
+    /// Restart recovery begins: until it is over, stale kernel routes stay and nobody is sent End-of-RIB. `peers`
+    /// are those that are expected.
+    pub fn begin_recovery(&mut self, now: Instant, peers: impl IntoIterator<Item = PeerId>) {
+        self.recovery.begin(now, peers);
+        self.check_recovery(now);
+    }
+
+    /// Whether the node is still learning what it lost in a restart.
+    pub fn is_recovering(&self) -> bool {
+        self.recovery.is_under_way()
+    }
+
+    /// The kernel says something.
+    pub fn handle_kernel(&mut self, now: Instant, events: Vec<KernelEvent>) {
+        self.shared.fib.handle_kernel(events);
+        while let Some(event) = self.shared.fib.poll_event() {
+            match event {
+                FibEvent::WantsDump => self.outputs.push_back(Output::Dump),
+                FibEvent::Loaded { adopted } => {
+                    info!(routes = adopted, "took over the kernel routes of an earlier run");
+                    self.outputs.push_back(Output::Loaded(adopted));
+                }
+                FibEvent::NextHopChanged(address, reachability) => {
+                    let changed = self.shared.next_hops.set_reachability(address, &reachability);
+                    if !changed.is_empty() {
+                        debug!(%address, ?reachability, "next hop changed");
+                        self.ipv4.reselect_via(&mut self.shared, &changed);
+                        self.ipv6.reselect_via(&mut self.shared, &changed);
+                    }
+                }
+            }
+        }
+        self.check_recovery(now);
+    }
+
+    /// Lets deadlines act.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.shared.fib.handle_timeout(now);
+        for id in self.recovery.expired(now) {
+            let Some(peer) = self.peers.get_mut(id) else {
+                continue;
+            };
+            let Some(source) = peer.source else { continue };
+            info!(peer = %peer.settings.name, "restart time is over: stale routes go");
+            let stale = std::mem::take(&mut peer.retained);
+            if peer.session.is_none() {
+                peer.source = None;
+                self.close_source(source);
+            } else {
+                stale.iter().for_each(|family| self.sweep(source, family));
+            }
+        }
+        self.check_recovery(now);
+    }
+
+    /// When [`Self::handle_timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.recovery.next_deadline(), self.shared.fib.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn check_recovery(&mut self, now: Instant) {
+        if self.recovery.check(now) {
+            info!("restart recovery is over");
+            self.shared.fib.allow_sweep();
+            self.ipv4.release_end_of_rib();
+            self.ipv6.release_end_of_rib();
+            self.outputs.push_back(Output::RecoveryDone);
+        }
+    }
+
+    fn reevaluate_all(&mut self) {
+        self.ipv4.reevaluate(&mut self.shared);
+        self.ipv6.reevaluate(&mut self.shared);
+    }
+}

@@ -1,0 +1,218 @@
+//! Peers come, change, end, and go; what becomes of their routes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pipit_bgp::session::output::{Negotiated, SessionEnd};
+use pipit_bgp::{Family, FamilyMap, FamilySet, PeerId};
+use tracing::{debug, warn};
+
+use crate::peer::{PeerSettings, SessionState};
+use crate::policy::PeerType;
+use crate::rib::{CREDIT, Output, Rib};
+use crate::source::{Source, SourceId};
+
+impl Rib {
+    /// Adds a peer or changes it. A change of filters, next hop or role acts on stored routes: no session moves.
+    pub fn set_peer(&mut self, id: PeerId, settings: PeerSettings) {
+        let settings = Arc::new(settings);
+        match self.peers.get_mut(id) {
+            None => self.peers.insert(id, settings),
+            Some(peer) if *peer.settings == *settings => {}
+            Some(peer) => {
+                let old = std::mem::replace(&mut peer.settings, Arc::clone(&settings));
+                if let Some(source) = peer.source {
+                    let entry = &mut self.shared.sources[source];
+                    entry.is_client = settings.is_client;
+                    entry.is_external = settings.peer_type() == PeerType::Ebgp;
+                    if is_import_changed(&old, &settings) {
+                        self.ipv4.reimport(&mut self.shared, source, &settings);
+                        self.ipv6.reimport(&mut self.shared, source, &settings);
+                    }
+                }
+                self.regroup(id);
+                if old.is_client != settings.is_client {
+                    self.reevaluate_all();
+                }
+            }
+        }
+    }
+
+    /// Forgets a peer and its routes.
+    pub fn remove_peer(&mut self, id: PeerId) {
+        self.leave_groups(id);
+        if let Some(peer) = self.peers.remove(id)
+            && let Some(source) = peer.source
+        {
+            self.close_source(source);
+        }
+        self.recovery.forget(id);
+    }
+
+    /// A session is Established.
+    pub fn handle_up(&mut self, now: Instant, id: PeerId, negotiated: Box<Negotiated>) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let settings = Arc::clone(&peer.settings);
+        let families = negotiated.families;
+        let source = match peer.source {
+            // RFC 4724 §4.2: routes kept for this moment stay where they are, stale until sent again; those of
+            // families for which the peer kept nothing go now.
+            Some(source) => source,
+            None => {
+                let entry = Source {
+                    peer: Some(id),
+                    router_id: negotiated.remote_router_id,
+                    address: settings.address,
+                    local_as: settings.local_as,
+                    is_external: settings.peer_type() == PeerType::Ebgp,
+                    is_client: settings.is_client,
+                    generation: FamilyMap::default(),
+                    received: FamilyMap::default(),
+                    accepted: FamilyMap::default(),
+                    is_closing: false,
+                };
+                let Some(source) = self.shared.sources.insert(entry) else {
+                    warn!(peer = %settings.name, "too many peers: its routes are not taken");
+                    return;
+                };
+                peer.source = Some(source);
+                source
+            }
+        };
+        self.shared.sources[source].router_id = negotiated.remote_router_id;
+        let kept = negotiated
+            .graceful_restart
+            .as_ref()
+            .map_or(FamilySet::EMPTY, |restart| restart.forwarding);
+        let lost: FamilySet = peer
+            .retained
+            .iter()
+            .filter(|family| !kept.contains(*family))
+            .collect();
+        peer.retained = peer.retained.intersection(kept);
+        self.recovery.up(id, &negotiated);
+        peer.session = Some(SessionState {
+            negotiated,
+            families,
+            groups: FamilyMap::default(),
+            credit: CREDIT,
+            end_of_rib: FamilySet::EMPTY,
+            near_limit: FamilySet::EMPTY,
+        });
+        for family in lost.iter() {
+            self.sweep(source, family);
+        }
+        self.regroup(id);
+        self.check_recovery(now);
+    }
+
+    /// A session ended.
+    pub fn handle_down(&mut self, now: Instant, id: PeerId, end: &SessionEnd) {
+        self.leave_groups(id);
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        peer.session = None;
+        self.recovery.down(id);
+        let Some(source) = peer.source else { return };
+        if end.retain.is_empty() {
+            peer.retained = FamilySet::EMPTY;
+            peer.source = None;
+            self.close_source(source);
+            self.check_recovery(now);
+            return;
+        }
+        peer.retained = end.retain;
+        debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
+        let entry = &mut self.shared.sources[source];
+        for family in Family::ALL {
+            entry.generation[family] = entry.generation[family].wrapping_add(1);
+        }
+        for family in Family::ALL
+            .into_iter()
+            .filter(|family| !end.retain.contains(*family))
+        {
+            self.sweep(source, family);
+        }
+        self.recovery.retain_until(id, now + end.restart_time);
+        self.check_recovery(now);
+    }
+
+    /// A peer's task has room for another frame.
+    pub fn handle_drained(&mut self, id: PeerId) {
+        let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) else {
+            return;
+        };
+        session.credit = (session.credit + 1).min(CREDIT);
+        let (groups, credit) = (session.groups, session.credit);
+        self.ipv4.grant(groups.ipv4, id, credit);
+        self.ipv6.grant(groups.ipv6, id, credit);
+    }
+
+    /// A malformed UPDATE disabled a family for the rest of the session (RFC 7606 §2).
+    pub fn handle_family_disabled(&mut self, id: PeerId, family: Family) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if let Some(session) = &mut peer.session {
+            session.families.remove(family);
+        }
+        if let Some(source) = peer.source {
+            self.shared.sources[source].generation[family] =
+                self.shared.sources[source].generation[family].wrapping_add(1);
+            self.sweep(source, family);
+        }
+        self.regroup(id);
+    }
+
+    pub(super) fn check_limits(&mut self, id: PeerId, source: SourceId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let (Some(limit), Some(session)) = (peer.settings.max_prefixes, peer.session.as_mut()) else {
+            return;
+        };
+        for family in session.families.iter() {
+            let count = self.shared.sources[source].received[family];
+            if count > limit {
+                self.outputs.push_back(Output::PrefixLimit(id, family, limit));
+            } else if u64::from(count) * 5 > u64::from(limit) * 4 && !session.near_limit.contains(family) {
+                session.near_limit.insert(family);
+                warn!(peer = %peer.settings.name, %family, count, limit, "the peer is close to its prefix limit");
+            }
+        }
+    }
+
+    /// The source's paths count no more; they are cleared away at the next flush.
+    pub(super) fn close_source(&mut self, source: SourceId) {
+        self.shared.sources[source].is_closing = true;
+        self.closing.push_back(source);
+    }
+
+    pub(super) fn clear_closed(&mut self) {
+        while let Some(source) = self.closing.pop_front() {
+            self.ipv4.remove_source(&mut self.shared, source);
+            self.ipv6.remove_source(&mut self.shared, source);
+            self.ipv4.forget_source(source);
+            self.ipv6.forget_source(source);
+            self.shared.sources.remove(source);
+        }
+    }
+
+    /// Removes what a source announced in an earlier generation and has not announced again.
+    pub(super) fn sweep(&mut self, source: SourceId, family: Family) {
+        match family {
+            Family::Ipv4Unicast => self.ipv4.sweep_source(&mut self.shared, source),
+            Family::Ipv6Unicast => self.ipv6.sweep_source(&mut self.shared, source),
+        }
+    }
+}
+
+fn is_import_changed(old: &PeerSettings, new: &PeerSettings) -> bool {
+    old.import != new.import
+        || old.allowed_local_as != new.allowed_local_as
+        || old.accepts_local_pref != new.accepts_local_pref
+        || old.role != new.role
+}
