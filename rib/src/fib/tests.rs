@@ -1,3 +1,5 @@
+use ipnet::IpNet;
+
 use super::*;
 
 mod fake_kernel;

@@ -1,6 +1,7 @@
 //! Whose routes are whose, and how they change.
 
 use super::*;
+use crate::fib::batch::BATCH;
 
 const BLOCK: &str = "10.65.2.0/26";
 
