@@ -503,6 +503,10 @@ impl<P: FibPrefix> FamilyRib<P> {
             };
             return (is_block && action != PoolAction::Skip).then_some(target);
         }
+        if best.source.is_own() {
+            // The kernel has it from somebody else.
+            return None;
+        }
         let tunnel = match action {
             PoolAction::Skip => return None,
             PoolAction::Install => Tunnel::None,
@@ -601,9 +605,11 @@ pub(crate) fn decide(
         next_hop: shared.next_hops[set.next_hop()].next_hop,
         source_id: path.source,
         source: &shared.sources[path.source],
-        is_reachable: path.source == SourceId::LOCAL
+        is_reachable: path.source.is_own()
             || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
-        kernel_metric: None,
+        kernel_metric: (path.source == SourceId::KERNEL)
+            .then(|| PRIORITY_BASE.saturating_sub(set.facts().local_pref.unwrap_or(PRIORITY_BASE))),
+        is_via_gateway: shared.next_hops[set.next_hop()].is_via_gateway == Some(true),
         interface: if path.source == SourceId::LOCAL {
             None
         } else {
@@ -623,7 +629,7 @@ fn candidate<'a>(shared: &'a Shared, prefix: IpNet, path_id: PathId, path: &Path
     let source = &shared.sources[path.source];
     let set = &shared.attrs[path.attrs];
     let facts = set.facts();
-    let is_own = path.source == SourceId::LOCAL;
+    let is_own = path.source.is_own();
     let next_hop = &shared.next_hops[set.next_hop()];
     let (is_reachable, igp_metric) = match (&next_hop.reachability, is_own) {
         (_, true) => (true, 0),
@@ -634,8 +640,12 @@ fn candidate<'a>(shared: &'a Shared, prefix: IpNet, path_id: PathId, path: &Path
         return None;
     }
     let rules = &shared.policy[pipit_bgp::Family::of(prefix.addr())].export;
-    let preference = if is_own {
+    let preference = if path.source == SourceId::CONNECTED {
+        Preference::Connected
+    } else if path.source == SourceId::LOCAL {
         Preference::Local
+    } else if path.source == SourceId::KERNEL {
+        Preference::Kernel
     } else if facts
         .local_pref
         .is_some_and(|value| value > PRIORITY_BASE.saturating_sub(rules.normal_priority))

@@ -22,7 +22,7 @@ use crate::fib::{Fib, FibEvent, FibPrefix, KernelEvent};
 use crate::import;
 use crate::next_hops::{NextHopId, NextHopTable};
 use crate::peer::{PeerSettings, PeerTable, SessionState};
-use crate::policy::{ExportRules, KernelRules, PeerType};
+use crate::policy::{ExportRules, Glob, KernelRules, PeerType};
 use crate::recovery::Recovery;
 use crate::source::{Source, SourceId, SourceTable};
 
@@ -51,6 +51,8 @@ pub struct FamilyPolicy {
     pub export: ExportRules,
     /// What is written to the kernel.
     pub kernel: KernelRules,
+    /// Interfaces whose networks do not count as connected.
+    pub ignored_interfaces: Vec<Glob>,
 }
 
 /// Something that the task around the RIB has to do.
@@ -122,6 +124,8 @@ pub struct Rib {
     recovery: Recovery,
     closing: VecDeque<SourceId>,
     to_regroup: Vec<PeerId>,
+    /// What may be announced of other programs' routes is to be computed anew.
+    pub(crate) is_learning_stale: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -154,6 +158,7 @@ impl Rib {
             recovery: Recovery::default(),
             closing: VecDeque::new(),
             to_regroup: Vec::new(),
+            is_learning_stale: true,
             outputs: VecDeque::new(),
         }
     }
@@ -178,8 +183,10 @@ impl Rib {
         if self.shared.node == node {
             return;
         }
-        let own = &mut self.shared.sources[SourceId::LOCAL];
-        (own.router_id, own.local_as) = (node.router_id, node.local_as);
+        for own in SourceId::OWN {
+            let own = &mut self.shared.sources[own];
+            (own.router_id, own.local_as) = (node.router_id, node.local_as);
+        }
         self.shared.node = node;
         self.regroup_all();
         self.reevaluate_all();
@@ -190,7 +197,12 @@ impl Rib {
         if self.shared.policy[family] == policy {
             return;
         }
-        self.shared.policy[family] = policy;
+        let old = std::mem::replace(&mut self.shared.policy[family], policy);
+        self.is_learning_stale = true;
+        let policy = &self.shared.policy[family];
+        if (&old.export, &old.kernel) == (&policy.export, &policy.kernel) {
+            return;
+        }
         match family {
             Family::Ipv4Unicast => self.ipv4.reevaluate(&mut self.shared),
             Family::Ipv6Unicast => self.ipv6.reevaluate(&mut self.shared),
@@ -252,6 +264,7 @@ impl Rib {
     /// Adds a peer or changes it. A change of filters, next hop or role acts on stored routes: no session moves.
     pub fn set_peer(&mut self, id: PeerId, settings: PeerSettings) {
         let settings = Arc::new(settings);
+        self.is_learning_stale = true;
         match self.peers.get_mut(id) {
             None => self.peers.insert(id, settings),
             Some(peer) if *peer.settings == *settings => {}
@@ -277,6 +290,7 @@ impl Rib {
     /// Forgets a peer and its routes.
     pub fn remove_peer(&mut self, id: PeerId) {
         self.leave_groups(id);
+        self.is_learning_stale = true;
         if let Some(peer) = self.peers.remove(id)
             && let Some(source) = peer.source
         {
@@ -493,6 +507,11 @@ impl Rib {
     /// The kernel says something.
     pub fn handle_kernel(&mut self, now: std::time::Instant, events: Vec<KernelEvent>) {
         self.shared.fib.handle_kernel(events);
+        self.take_fib_events();
+        self.check_recovery(now);
+    }
+
+    fn take_fib_events(&mut self) {
         while let Some(event) = self.shared.fib.poll_event() {
             match event {
                 FibEvent::WantsDump => self.outputs.push_back(Output::Dump),
@@ -500,6 +519,7 @@ impl Rib {
                     info!(routes = adopted, "took over the kernel routes of an earlier run");
                     self.outputs.push_back(Output::Loaded(adopted));
                 }
+                FibEvent::Learned(prefix, from, route) => self.learn(prefix, from, route),
                 FibEvent::NextHopChanged(address, reachability) => {
                     let changed = self.shared.next_hops.set_reachability(address, &reachability);
                     if !changed.is_empty() {
@@ -510,7 +530,6 @@ impl Rib {
                 }
             }
         }
-        self.check_recovery(now);
     }
 
     /// Lets deadlines act.
@@ -545,6 +564,8 @@ impl Rib {
     /// that what arrives together leaves together.
     pub fn flush(&mut self) {
         self.clear_closed();
+        self.refresh_learn_rules();
+        self.take_fib_events();
         self.apply_regroup();
         let holds = self.recovery.is_under_way();
         let mut frames = Frames(&mut self.outputs, Vec::new());

@@ -37,6 +37,7 @@ impl Fib {
         };
         self.dump = Dump::Done;
         self.topology.end_dump();
+        self.learner.touch_all(&self.topology);
         self.stir.all = true;
         let lost = self.ipv4.end_dump() + self.ipv6.end_dump();
         if lost > 0 {

@@ -6,6 +6,7 @@ use tracing::warn;
 use crate::fib::Fib;
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
+use crate::fib::foreign::Foreign;
 use crate::fib::kernel::{KernelEvent, KernelRoute};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
@@ -37,7 +38,19 @@ impl Fib {
             KernelEvent::DumpBegin => self.begin_dump(),
             KernelEvent::DumpEnd => self.end_dump(),
             KernelEvent::Overrun => self.handle_overrun(),
-            KernelEvent::AddressGone => self.wants_dump(),
+            KernelEvent::Address { device, address, net } => {
+                if self.topology.add_address(net, device, address) {
+                    self.learner.touch_connected();
+                }
+            }
+            KernelEvent::AddressGone { device, address, net } => {
+                if self.topology.remove_address(net, device, address) {
+                    self.learner.touch_connected();
+                }
+                if address.is_ipv4() {
+                    self.wants_dump();
+                }
+            }
             KernelEvent::Route {
                 prefix,
                 protocol,
@@ -47,7 +60,7 @@ impl Fib {
                 if protocol == self.protocol {
                     self.own_route(prefix, &route, is_replacement);
                 } else {
-                    self.foreign_route(prefix, protocol, route, is_replacement);
+                    self.foreign_route(prefix, Foreign { protocol, route }, is_replacement);
                 }
             }
             KernelEvent::RouteGone {
@@ -57,9 +70,8 @@ impl Fib {
             } => {
                 if protocol == self.protocol {
                     self.own_route_gone(prefix, route.metric, Some(&route));
-                } else if self.topology.remove_route(prefix, protocol, &route) {
-                    self.touch(prefix);
-                    self.stir_net(prefix);
+                } else if self.topology.remove_route(prefix, &Foreign { protocol, route }) {
+                    self.others_changed(prefix);
                 }
             }
             KernelEvent::Link {
@@ -76,6 +88,9 @@ impl Fib {
                 let old = self.topology.set_link(index, link.clone());
                 if old.as_ref() != Some(&link) {
                     self.stir_link(index);
+                    let old_name = old.as_ref().map(|old| old.name.as_str());
+                    self.learner
+                        .touch_link(old_name.filter(|name| *name != link.name));
                 }
                 // Unknown before: a dump is under way, and routes may have been told of before their link.
                 if old.is_none_or(|old| old.is_up) && !is_up {
@@ -83,7 +98,8 @@ impl Fib {
                 }
             }
             KernelEvent::LinkGone { index } => {
-                self.topology.remove_link(index);
+                let old = self.topology.remove_link(index);
+                self.learner.touch_link(old.as_ref().map(|old| old.name.as_str()));
                 self.stir_link(index);
                 self.drop_device(index);
             }
@@ -92,8 +108,7 @@ impl Fib {
 
     fn own_route(&mut self, prefix: IpNet, route: &KernelRoute, is_replacement: bool) {
         if is_replacement && self.topology.displace(prefix, route.metric) {
-            self.touch(prefix);
-            self.stir_net(prefix);
+            self.others_changed(prefix);
         }
         let id = self.shapes.route_id(route);
         let around = Surroundings {
@@ -139,22 +154,31 @@ impl Fib {
         }
     }
 
-    fn foreign_route(&mut self, prefix: IpNet, protocol: u8, route: KernelRoute, is_replacement: bool) {
-        let metric = route.metric;
-        let is_new = self.topology.add_route(prefix, protocol, route, is_replacement);
+    fn foreign_route(&mut self, prefix: IpNet, foreign: Foreign, is_replacement: bool) {
+        let metric = foreign.route.metric;
+        let is_new = self.topology.add_route(prefix, foreign, is_replacement);
         if is_replacement {
             self.own_route_gone(prefix, metric, None);
         }
         if is_new {
-            self.touch(prefix);
-            self.stir_net(prefix);
+            self.others_changed(prefix);
+        }
+    }
+
+    /// Another program's routes to a prefix changed.
+    fn others_changed(&mut self, prefix: IpNet) {
+        self.touch(prefix);
+        self.stir_net(prefix);
+        // After a dump everything is looked at.
+        if !matches!(self.dump, Dump::Running { .. }) {
+            self.learner.touch(prefix);
         }
     }
 
     /// The kernel drops a device's routes without a word for IPv4; IPv6 routes are told of, but later.
     fn drop_device(&mut self, index: u32) {
         for prefix in self.topology.drop_device(index) {
-            self.touch(prefix);
+            self.others_changed(prefix);
         }
         let routes = self.shapes.routes_through(index);
         if routes.is_empty() {

@@ -15,6 +15,7 @@
 //! until it is complete, so that what it shows is compared with what is, not with what is on its way.
 
 mod batch;
+mod connected;
 mod dump;
 mod entry;
 mod errno;
@@ -23,9 +24,11 @@ mod family_fib;
 mod fights;
 mod foreign;
 mod kernel;
+mod learn;
 mod plan;
 mod resolve;
 mod shapes;
+mod slab;
 mod stir;
 mod target;
 mod view;
@@ -34,9 +37,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute};
-use pipit_bgp::Prefix;
+pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};
+use pipit_bgp::{Family, Prefix};
 pub use resolve::Reachability;
 pub use target::{FibAction, FibTarget, Hop, Tunnel};
 pub use view::{FibHopView, FibView};
@@ -46,6 +50,7 @@ use crate::fib::dump::Dump;
 use crate::fib::events::Damage;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::fights::Fights;
+use crate::fib::learn::Learner;
 use crate::fib::resolve::Topology;
 use crate::fib::shapes::Shapes;
 use crate::fib::stir::Stir;
@@ -65,6 +70,8 @@ pub enum FibEvent {
         /// Routes adopted.
         adopted: usize,
     },
+    /// A route of another program that may be announced, or none any more.
+    Learned(IpNet, LearnedFrom, Option<LearnedRoute>),
     /// Events were lost or routes vanished with their link: the table must be dumped again. Said once until that
     /// dump begins.
     WantsDump,
@@ -103,6 +110,7 @@ pub struct Fib {
     stir: Stir,
     damage: Damage,
     fights: Fights,
+    learner: Learner,
     now: Option<Instant>,
     retry_at: Option<Instant>,
     retry_wait: Duration,
@@ -128,6 +136,7 @@ impl Fib {
             stir: Stir::default(),
             damage: Damage::default(),
             fights: Fights::default(),
+            learner: Learner::default(),
             now: None,
             retry_at: None,
             retry_wait: FIRST_RETRY,
@@ -155,6 +164,11 @@ impl Fib {
         let reachability = self.topology.reachability(address);
         self.tracked.insert(address, reachability.clone());
         reachability
+    }
+
+    /// Which routes of other programs are worth telling of. [`Self::poll_event`] has what that changes.
+    pub fn set_learn_rules(&mut self, family: Family, rules: LearnRules) {
+        self.learner.set_rules(family, rules, &self.topology);
     }
 
     /// Ends what [`Self::track`] began.
@@ -195,7 +209,15 @@ impl Fib {
 
     /// Something that the RIB must know.
     pub fn poll_event(&mut self) -> Option<FibEvent> {
-        self.events.pop_front()
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        // While a dump is under way the picture is an old one.
+        if !self.is_loaded || matches!(self.dump, Dump::Running { .. }) {
+            return None;
+        }
+        let (prefix, from, route) = self.learner.poll(&self.topology)?;
+        Some(FibEvent::Learned(prefix, from, route))
     }
 
     /// Whether nothing is left to write. What is parked, refused or waits for a fighter counts as written.

@@ -1,9 +1,8 @@
-use ipnet::IpNet;
-
 use super::*;
 
 mod fake_kernel;
 mod histories;
+mod learning;
 mod next_hops;
 mod ownership;
 
