@@ -98,7 +98,12 @@ pub fn family_policy(state: &DesiredState, family: Family) -> FamilyPolicy {
             .map(|pool| (pool.cidr, pool_action(pool.action)))
             .collect(),
     };
-    FamilyPolicy { export, kernel }
+    let ignored = family_state.ignored_interfaces.iter();
+    FamilyPolicy {
+        export,
+        kernel,
+        ignored_interfaces: ignored.map(rib::Glob::new).collect(),
+    }
 }
 
 /// The routes that the node originates, each with whether the kernel gets its blackhole. Service ranges never do.

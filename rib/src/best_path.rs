@@ -56,12 +56,16 @@ pub enum Step {
 /// Calico's preference of a path's kind of origin; higher is better.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Preference {
+    /// Another program's, on this node.
+    Kernel,
     /// Learned over BGP.
     Bgp,
     /// Learned over BGP with a LOCAL_PREF above that of normal routes.
     Elevated,
     /// This node's own.
     Local,
+    /// A network that this node is connected to.
+    Connected,
 }
 
 /// One path, with everything that the steps look at.

@@ -93,6 +93,8 @@ pub(crate) struct Exported<'a> {
     pub(crate) source: &'a Source,
     /// Metric of a route learned from the kernel; `None` for all others.
     pub(crate) kernel_metric: Option<u32>,
+    /// Another program of this node sends it to a gateway.
+    pub(crate) is_via_gateway: bool,
     /// Interface by which the route leaves; `None` for blackholes.
     pub(crate) interface: Option<&'a str>,
 }
@@ -274,8 +276,14 @@ fn built_in(
                 .for_each(|&community| add_community(edit, community));
         }
     }
+    // Limit L1: Felix writes other nodes' blocks to the kernel, and their owners announce them.
+    if route.is_via_gateway && rules.pools.covers(prefix) {
+        return Err(NotSent::SecondHand);
+    }
     if let Some(block) = rules.aggregates.covering(prefix) {
-        let is_elevated = route.metric(rules) < rules.normal_priority;
+        // A kernel route without a metric, as Felix writes its pods', is a normal one: BIRD takes the zero for the
+        // highest priority, and announces every pod on its own.
+        let is_elevated = route.kernel_metric != Some(0) && route.metric(rules) < rules.normal_priority;
         return if block == prefix || is_elevated {
             Ok(())
         } else {

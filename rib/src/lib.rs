@@ -12,6 +12,7 @@ pub mod fib;
 pub mod import;
 #[cfg(feature = "io")]
 pub mod io;
+mod learned;
 mod next_hops;
 mod peer;
 pub mod policy;

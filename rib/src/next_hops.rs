@@ -1,9 +1,13 @@
 //! The next hops that paths use, each with what the kernel's routes say of it.
 //!
+//! This node's own routes have a way out instead of a next hop; those entries name the interface, and nobody tracks
+//! them.
+//!
 //! **Invariant:** an entry lives while an attribute set holds a count of it; the FIB is asked to track exactly the
 //! addresses that are here.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
 use pipit_bgp::NextHop;
 
@@ -18,8 +22,13 @@ pub(crate) struct NextHopId(u32);
 pub(crate) struct TrackedNextHop {
     pub(crate) next_hop: NextHop,
     pub(crate) reachability: Reachability,
+    /// `Some` for the way out of a route that another program of this node wrote: whether it leads to a gateway.
+    pub(crate) is_via_gateway: Option<bool>,
     count: u32,
 }
+
+/// The way out of another program's route: its interface, and whether a gateway is behind it.
+type OwnWay = (Option<Box<str>>, bool);
 
 /// All next hops in use.
 #[derive(Debug, Default)]
@@ -28,6 +37,7 @@ pub(crate) struct NextHopTable {
     free: Vec<u32>,
     index: HashMap<NextHop, NextHopId, foldhash::fast::RandomState>,
     last: Option<(NextHop, NextHopId)>,
+    own: HashMap<OwnWay, NextHopId, foldhash::fast::RandomState>,
 }
 
 impl NextHopTable {
@@ -46,12 +56,38 @@ impl NextHopTable {
 
     /// Enters a next hop that [`Self::find`] does not know. It holds no count yet: see [`Self::retain`].
     pub(crate) fn insert(&mut self, next_hop: NextHop, reachability: Reachability) -> NextHopId {
-        let entry = TrackedNextHop {
+        let id = self.enter(TrackedNextHop {
             next_hop,
             reachability,
+            is_via_gateway: None,
             count: 0,
-        };
-        let id = match self.free.pop() {
+        });
+        self.index.insert(next_hop, id);
+        self.last = Some((next_hop, id));
+        id
+    }
+
+    /// The way out of another program's route, entered if it is new.
+    pub(crate) fn own(&mut self, interface: Option<&str>, is_via_gateway: bool) -> NextHopId {
+        let way = (interface.map(Box::from), is_via_gateway);
+        if let Some(&id) = self.own.get(&way) {
+            return id;
+        }
+        let id = self.enter(TrackedNextHop {
+            next_hop: IpAddr::from(Ipv4Addr::UNSPECIFIED).into(),
+            reachability: Reachability::Reachable {
+                metric: 0,
+                interface: interface.unwrap_or_default().to_owned(),
+            },
+            is_via_gateway: Some(is_via_gateway),
+            count: 0,
+        });
+        self.own.insert(way, id);
+        id
+    }
+
+    fn enter(&mut self, entry: TrackedNextHop) -> NextHopId {
+        match self.free.pop() {
             Some(at) => {
                 self.entries[at as usize] = entry;
                 NextHopId(at)
@@ -60,10 +96,7 @@ impl NextHopTable {
                 self.entries.push(entry);
                 NextHopId((self.entries.len() - 1) as u32)
             }
-        };
-        self.index.insert(next_hop, id);
-        self.last = Some((next_hop, id));
-        id
+        }
     }
 
     /// Takes one count.
@@ -71,17 +104,21 @@ impl NextHopTable {
         self.entries[id.0 as usize].count += 1;
     }
 
-    /// Gives one count back; the next hop itself when that was the last.
+    /// Gives one count back; the next hop itself, if it was tracked, when that was the last.
     pub(crate) fn release(&mut self, id: NextHopId) -> Option<NextHop> {
         let entry = &mut self.entries[id.0 as usize];
         entry.count -= 1;
         if entry.count > 0 {
             return None;
         }
-        let next_hop = entry.next_hop;
+        let (next_hop, is_own) = (entry.next_hop, entry.is_via_gateway.is_some());
+        self.free.push(id.0);
+        if is_own {
+            self.own.retain(|_, own| *own != id);
+            return None;
+        }
         self.index.remove(&next_hop);
         self.last = None;
-        self.free.push(id.0);
         Some(next_hop)
     }
 

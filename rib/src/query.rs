@@ -24,7 +24,8 @@ pub struct RouteView {
     pub family: Family,
     /// BGP next hop; `None` for own routes.
     pub next_hop: Option<IpAddr>,
-    /// Session name of the peer, or `local`.
+    /// Session name of the peer; of own routes `local` (originated), `kernel` (another program's) or `direct`
+    /// (connected).
     pub peer: String,
     /// This is the path in use.
     pub best: bool,
@@ -221,7 +222,7 @@ impl Rib {
         if path.flags.contains(PathFlags::REJECTED) {
             "rejected on import".into()
         } else if self.shared.next_hops[set.next_hop()].reachability == crate::fib::Reachability::Unreachable
-            && path.source != SourceId::LOCAL
+            && !path.source.is_own()
         {
             "next hop unreachable".into()
         } else if is_equal {
@@ -238,7 +239,7 @@ impl Rib {
         let set = &self.shared.attrs[path.attrs];
         let attrs = AttrView::new(set.bytes());
         let source = &self.shared.sources[path.source];
-        let is_local = path.source == SourceId::LOCAL;
+        let is_local = path.source.is_own();
         let peer = source
             .peer
             .and_then(|peer| self.peers.get(peer))
@@ -247,7 +248,7 @@ impl Rib {
             prefix,
             family,
             next_hop: (!is_local).then(|| self.shared.next_hops[set.next_hop()].next_hop.address()),
-            peer: peer.unwrap_or_else(|| "local".into()),
+            peer: peer.unwrap_or_else(|| own_name(path.source).into()),
             best: false,
             multipath: false,
             reason,
@@ -263,6 +264,15 @@ impl Rib {
             path_id: path.remote_id,
             stale: !is_local && path.generation != source.generation[family],
         }
+    }
+}
+
+/// What stands in a peer's place.
+fn own_name(source: SourceId) -> &'static str {
+    match source {
+        SourceId::KERNEL => "kernel",
+        SourceId::CONNECTED => "direct",
+        _ => "local",
     }
 }
 

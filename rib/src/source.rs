@@ -14,12 +14,23 @@ pub(crate) struct SourceId(pub(crate) u16);
 impl SourceId {
     /// Routes that this node originates by configuration: blocks, service ranges.
     pub(crate) const LOCAL: SourceId = SourceId(0);
+    /// Routes of other programs in this node's kernel.
+    pub(crate) const KERNEL: SourceId = SourceId(1);
+    /// Networks that this node's interfaces are connected to.
+    pub(crate) const CONNECTED: SourceId = SourceId(2);
+    /// This node itself, in all its ways.
+    pub(crate) const OWN: [SourceId; 3] = [SourceId::LOCAL, SourceId::KERNEL, SourceId::CONNECTED];
+
+    /// Whether it is this node itself, in one way or another.
+    pub(crate) fn is_own(self) -> bool {
+        SourceId::OWN.contains(&self)
+    }
 }
 
 /// What choosing and exporting must know of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
-    /// The peer; `None` for [`SourceId::LOCAL`].
+    /// The peer; `None` for [`SourceId::OWN`].
     pub(crate) peer: Option<PeerId>,
     /// The peer's router id; ours for local routes.
     pub(crate) router_id: RouterId,
@@ -63,7 +74,7 @@ impl SourceTable {
             is_closing: false,
         };
         SourceTable {
-            entries: vec![Some(own)],
+            entries: vec![Some(own); SourceId::OWN.len()],
         }
     }
 

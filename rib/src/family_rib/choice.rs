@@ -53,6 +53,10 @@ impl<P: FibPrefix> FamilyRib<P> {
             };
             return (is_block && action != PoolAction::Skip).then_some(target);
         }
+        if best.source.is_own() {
+            // The kernel has it from somebody else.
+            return None;
+        }
         let tunnel = match action {
             PoolAction::Skip => return None,
             PoolAction::Install => Tunnel::None,
@@ -88,7 +92,7 @@ pub(super) fn candidate<'a>(
     let source = &shared.sources[path.source];
     let set = &shared.attrs[path.attrs];
     let facts = set.facts();
-    let is_own = path.source == SourceId::LOCAL;
+    let is_own = path.source.is_own();
     let next_hop = &shared.next_hops[set.next_hop()];
     let (is_reachable, igp_metric) = match (&next_hop.reachability, is_own) {
         (_, true) => (true, 0),
@@ -99,8 +103,12 @@ pub(super) fn candidate<'a>(
         return None;
     }
     let rules = &shared.policy[pipit_bgp::Family::of(prefix.addr())].export;
-    let preference = if is_own {
+    let preference = if path.source == SourceId::CONNECTED {
+        Preference::Connected
+    } else if path.source == SourceId::LOCAL {
         Preference::Local
+    } else if path.source == SourceId::KERNEL {
+        Preference::Kernel
     } else if facts
         .local_pref
         .is_some_and(|value| value > PRIORITY_BASE.saturating_sub(rules.normal_priority))

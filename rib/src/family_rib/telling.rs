@@ -9,7 +9,7 @@ use pipit_bgp::wire::update::Nlri;
 
 use crate::adj_rib_out::{ChunkSource, EgressKey, Outgoing, Paths, UpdateGroup};
 use crate::attrs::AttrId;
-use crate::export::{self, Announcement, Exported, NotSent};
+use crate::export::{self, Announcement, Exported, NotSent, PRIORITY_BASE};
 use crate::family_rib::choice::candidate;
 use crate::fib::{FibPrefix, Reachability};
 use crate::rib::{Shared, interface_of};
@@ -89,9 +89,11 @@ pub(crate) fn decide(
         next_hop: shared.next_hops[set.next_hop()].next_hop,
         source_id: path.source,
         source: &shared.sources[path.source],
-        is_reachable: path.source == SourceId::LOCAL
+        is_reachable: path.source.is_own()
             || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
-        kernel_metric: None,
+        kernel_metric: (path.source == SourceId::KERNEL)
+            .then(|| PRIORITY_BASE.saturating_sub(set.facts().local_pref.unwrap_or(PRIORITY_BASE))),
+        is_via_gateway: shared.next_hops[set.next_hop()].is_via_gateway == Some(true),
         interface: if path.source == SourceId::LOCAL {
             None
         } else {

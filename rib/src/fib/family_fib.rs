@@ -2,20 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use ipnet::IpNet;
-use smallvec::SmallVec;
-
 use crate::fib::FibPrefix;
 use crate::fib::entry::{Entry, Flag};
+use crate::fib::errno::{self, EEXIST, Remedy};
 use crate::fib::kernel::{FibOpKind, KernelRoute};
-use crate::fib::resolve::Topology;
+use crate::fib::plan::{Exceptions, Planned, Refusal, Surroundings, desired};
 use crate::fib::shapes::{RouteId, Shapes, TargetId};
-use crate::fib::view::State;
-
-/// EEXIST: a route of somebody else is in the way.
-const EEXIST: i32 = 17;
-/// ESRCH: what was to be deleted is gone already.
-const ESRCH: i32 = 3;
 
 /// What an event about a route of ours means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,55 +20,12 @@ pub(crate) enum Outcome {
     Ambiguous,
 }
 
-/// A change to ask the kernel for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Planned<P> {
-    pub(crate) prefix: P,
-    pub(crate) kind: FibOpKind,
-    pub(crate) route: RouteId,
-}
-
-/// What planning depends on.
-#[derive(Debug)]
-pub(crate) struct Surroundings<'a> {
-    pub(crate) shapes: &'a Shapes,
-    pub(crate) topology: &'a Topology,
-    pub(crate) may_sweep: bool,
-}
-
-impl Surroundings<'_> {
-    /// Whether a foreign route has this prefix and this route's metric.
-    fn is_taken(&self, prefix: impl Into<IpNet>, route: RouteId) -> bool {
-        let metric = self.shapes.metric(route);
-        self.topology.conflict(prefix.into(), metric).is_some()
-    }
-}
-
-/// Why a route is not written although its way is known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Refusal {
-    /// A foreign route has its prefix and metric; the kernel was not asked.
-    Taken,
-    /// The kernel said so, with this errno.
-    Kernel(i32),
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct FamilyFib<P> {
-    entries: HashMap<P, Entry, foldhash::fast::RandomState>,
+    pub(super) entries: HashMap<P, Entry, foldhash::fast::RandomState>,
     dirty: VecDeque<P>,
-    exceptions: Exceptions<P>,
-}
-
-/// What few prefixes have, so that the many need no room for it.
-#[derive(Debug)]
-struct Exceptions<P> {
-    /// Second and further kernel routes of ours for one prefix, with other metrics: left over, to be deleted when
-    /// the wanted one is in place.
-    extra: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
-    /// What cannot be written.
-    refused: HashMap<P, Refusal, foldhash::fast::RandomState>,
+    pub(super) exceptions: Exceptions<P>,
 }
 
 impl<P> Default for FamilyFib<P> {
@@ -84,10 +33,7 @@ impl<P> Default for FamilyFib<P> {
         FamilyFib {
             entries: HashMap::default(),
             dirty: VecDeque::new(),
-            exceptions: Exceptions {
-                extra: HashMap::default(),
-                refused: HashMap::default(),
-            },
+            exceptions: Exceptions::default(),
         }
     }
 }
@@ -387,7 +333,8 @@ impl<P: FibPrefix> FamilyFib<P> {
         let current = entry.actual().filter(|&actual| shapes.metric(actual) == metric);
         let mut outcome = Outcome::Expected;
         let mut is_refused = false;
-        match (planned.kind, errno) {
+        let refusal = errno.filter(|&errno| errno::remedy(planned.kind, errno) != Remedy::Done);
+        match (planned.kind, refusal) {
             (FibOpKind::Create | FibOpKind::Replace, None) => {
                 if let (Some(actual), None) = (entry.actual(), current) {
                     exceptions.extra.entry(prefix).or_default().push(actual);
@@ -399,7 +346,7 @@ impl<P: FibPrefix> FamilyFib<P> {
                     outcome = Outcome::Ambiguous;
                 }
             }
-            (FibOpKind::Delete, None | Some(ESRCH)) => {
+            (FibOpKind::Delete, None) => {
                 match current {
                     Some(_) => entry.set_actual(None),
                     None => exceptions.forget_extra(prefix, metric, shapes),
@@ -409,16 +356,18 @@ impl<P: FibPrefix> FamilyFib<P> {
                     outcome = Outcome::Ambiguous;
                 }
             }
-            (FibOpKind::Create | FibOpKind::Replace | FibOpKind::Delete, Some(errno)) => {
+            (kind, Some(errno)) => {
                 // What has been decided since is not refused.
-                is_refused = match planned.kind {
+                is_refused = match kind {
                     FibOpKind::Create | FibOpKind::Replace => desired(entry, shapes) == Some(planned.route),
                     FibOpKind::Delete => true,
                 };
                 if is_refused {
                     exceptions.refuse(prefix, entry, Refusal::Kernel(errno));
                 }
-                if errno == EEXIST && !around.is_taken(prefix, planned.route) {
+                if errno::remedy(planned.kind, errno) == Remedy::WaitForPrefix
+                    && !around.is_taken(prefix, planned.route)
+                {
                     outcome = Outcome::Ambiguous;
                 }
             }
@@ -434,137 +383,6 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         outcome
     }
-
-    /// Hands out routes in order of their prefixes, from the one after `after`, at most `limit`.
-    pub(crate) fn query<'a>(
-        &self,
-        shapes: &'a Shapes,
-        after: Option<P>,
-        limit: usize,
-        mut each: impl FnMut(IpNet, &State<'a>),
-    ) {
-        let is_shown = |entry: &Entry| entry.wanted().is_some() || entry.actual().is_some();
-        let mut page: Vec<P> = self
-            .entries
-            .iter()
-            .filter(|&(prefix, entry)| is_shown(entry) && after.is_none_or(|after| *prefix > after))
-            .map(|(&prefix, _)| prefix)
-            .collect();
-        if page.len() > limit {
-            page.select_nth_unstable(limit);
-            page.truncate(limit);
-        }
-        page.sort_unstable();
-        for prefix in page {
-            if let Some(state) = self.state(prefix, shapes) {
-                each(prefix.into(), &state);
-            }
-        }
-    }
-
-    fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
-        let entry = self.entries.get(&prefix)?;
-        let route = |id: RouteId| shapes.route(id);
-        Some(match (entry.wanted(), entry.actual()) {
-            (None, None) => return None,
-            (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
-            (None, Some(actual)) => State::Removing(route(actual)),
-            (Some(wanted), actual) => match (shapes.resolved(wanted), actual) {
-                (Err(_), Some(actual)) => State::Removing(route(actual)),
-                (Err(parked), None) => State::Parked(shapes.target(wanted), parked),
-                (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
-                (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
-                (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
-                    None => State::Pending(route(resolved)),
-                    Some(Refusal::Taken | Refusal::Kernel(EEXIST)) => State::Conflict(route(resolved)),
-                    Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
-                },
-            },
-        })
-    }
-}
-
-impl<P: FibPrefix> Exceptions<P> {
-    /// Plans the changes of one prefix.
-    fn plan(
-        &mut self,
-        prefix: P,
-        entry: &mut Entry,
-        around: &Surroundings<'_>,
-        planned: &mut Vec<Planned<P>>,
-    ) {
-        let shapes = around.shapes;
-        let mut wanted = desired(entry, shapes);
-        if let Some(route) = wanted {
-            self.prefer(prefix, entry, shapes.metric(route), shapes);
-            // A replacement would hit whichever route of this metric comes first. What we have under another metric
-            // is out of date, and goes.
-            let is_in_place = entry.actual() == wanted;
-            if !is_in_place && around.is_taken(prefix, route) {
-                self.refuse(prefix, entry, Refusal::Taken);
-                wanted = None;
-            }
-        }
-        let change = match (wanted, entry.actual()) {
-            (Some(wanted), Some(actual)) if wanted == actual => None,
-            (Some(wanted), Some(actual)) if shapes.metric(wanted) == shapes.metric(actual) => {
-                Some((FibOpKind::Replace, wanted))
-            }
-            // Another metric is another route to the kernel: the old one goes when the new one is there.
-            (Some(wanted), _) => Some((FibOpKind::Create, wanted)),
-            (None, Some(actual)) => Some((FibOpKind::Delete, actual)),
-            (None, None) => None,
-        };
-        if let Some((kind, route)) = change {
-            planned.push(Planned { prefix, kind, route });
-        } else if around.may_sweep || wanted.is_some() {
-            let extra = self.extra.get(&prefix).into_iter().flatten();
-            planned.extend(extra.map(|&route| Planned {
-                prefix,
-                kind: FibOpKind::Delete,
-                route,
-            }));
-        }
-    }
-
-    /// Of several kernel routes of ours the one with the wanted metric is the one to work on.
-    fn prefer(&mut self, prefix: P, entry: &mut Entry, metric: u32, shapes: &Shapes) {
-        let actual = entry.actual();
-        if actual.is_some_and(|actual| shapes.metric(actual) == metric) {
-            return;
-        }
-        let Some(extra) = self.extra.get_mut(&prefix) else {
-            return;
-        };
-        let Some(at) = extra.iter().position(|id| shapes.metric(*id) == metric) else {
-            return;
-        };
-        entry.set_actual(Some(extra.remove(at)));
-        extra.extend(actual);
-        if extra.is_empty() {
-            self.extra.remove(&prefix);
-        }
-    }
-
-    fn refuse(&mut self, prefix: P, entry: &mut Entry, refusal: Refusal) {
-        entry.put(Flag::Refused, true);
-        self.refused.insert(prefix, refusal);
-    }
-
-    /// What had this metric is not left over any more.
-    fn forget_extra(&mut self, prefix: P, metric: u32, shapes: &Shapes) {
-        if let Some(extra) = self.extra.get_mut(&prefix) {
-            extra.retain(|id| shapes.metric(*id) != metric);
-            if extra.is_empty() {
-                self.extra.remove(&prefix);
-            }
-        }
-    }
-}
-
-/// What should be in the kernel now.
-fn desired(entry: &Entry, shapes: &Shapes) -> Option<RouteId> {
-    shapes.resolved(entry.wanted()?).ok()
 }
 
 fn mark<P>(dirty: &mut VecDeque<P>, prefix: P, entry: &mut Entry) {

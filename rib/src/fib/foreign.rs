@@ -1,4 +1,9 @@
-//! The routes of other programs, one family: what resolves next hops and what must not be overwritten.
+//! The routes of other programs, one family: what resolves next hops, what must not be overwritten, what may be
+//! announced.
+//!
+//! All of them are kept, since any may be on the way of a next hop that comes later. So that half a million of them
+//! stay small, a prefix costs its own octets and four more beside the hash table's slack; second routes of a prefix
+//! are few.
 
 use std::collections::HashMap;
 
@@ -6,69 +11,46 @@ use pipit_bgp::Prefix;
 use smallvec::SmallVec;
 
 use crate::fib::kernel::{KernelAction, KernelHop, KernelRoute};
+use crate::fib::slab::Slab;
 
 /// One route of another program, without its prefix.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Foreign {
+    pub(crate) protocol: u8,
+    pub(crate) route: KernelRoute,
+}
+
+/// A number of the slab, without alignment: five octets of an IPv4 prefix and these make nine, not twelve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Foreign {
-    shape: u32,
-    protocol: u8,
-}
+struct Id([u8; 4]);
 
-/// Routes stored once, counted: the interfaces of pods come and go by the thousand.
-#[derive(Debug, Default)]
-struct Slab {
-    routes: Vec<(KernelRoute, u32)>,
-    ids: HashMap<KernelRoute, u32, foldhash::fast::RandomState>,
-    free: Vec<u32>,
-}
-
-impl Slab {
-    fn retain(&mut self, route: KernelRoute) -> u32 {
-        if let Some(&id) = self.ids.get(&route) {
-            self.routes[id as usize].1 += 1;
-            return id;
-        }
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.routes[id as usize] = (route.clone(), 1);
-                id
-            }
-            None => {
-                self.routes.push((route.clone(), 1));
-                (self.routes.len() - 1) as u32
-            }
-        };
-        self.ids.insert(route, id);
-        id
+impl Id {
+    fn new(number: u32) -> Self {
+        Id(number.to_ne_bytes())
     }
 
-    fn release(&mut self, id: u32) {
-        let (route, count) = &mut self.routes[id as usize];
-        *count -= 1;
-        if *count == 0 {
-            self.ids.remove(route);
-            self.free.push(id);
-        }
-    }
-
-    fn route(&self, id: u32) -> &KernelRoute {
-        &self.routes[id as usize].0
+    fn number(self) -> u32 {
+        u32::from_ne_bytes(self.0)
     }
 }
 
-/// See the module. 32 octets for each prefix beside the hash table's slack.
+type Ids = SmallVec<[Id; 4]>;
+
+/// See the module.
 #[derive(Debug)]
 pub(crate) struct ForeignTable<P> {
-    prefixes: HashMap<P, SmallVec<[Foreign; 2]>, foldhash::fast::RandomState>,
+    first: HashMap<P, Id, foldhash::fast::RandomState>,
+    more: HashMap<P, Ids, foldhash::fast::RandomState>,
     /// How many prefixes of each length there are: a look-up tries only these.
     lengths: Vec<u32>,
-    slab: Slab,
+    slab: Slab<Foreign>,
 }
 
 impl<P: Prefix> Default for ForeignTable<P> {
     fn default() -> Self {
         ForeignTable {
-            prefixes: HashMap::default(),
+            first: HashMap::default(),
+            more: HashMap::default(),
             lengths: vec![0; usize::from(P::MAX_LEN) + 1],
             slab: Slab::default(),
         }
@@ -77,111 +59,100 @@ impl<P: Prefix> Default for ForeignTable<P> {
 
 impl<P: Prefix> ForeignTable<P> {
     /// Notes a route; says whether that is new.
-    pub(crate) fn insert(
-        &mut self,
-        prefix: P,
-        protocol: u8,
-        route: KernelRoute,
-        is_replacement: bool,
-    ) -> bool {
-        let metric = route.metric;
-        let shape = self.slab.retain(route);
-        let new = Foreign { shape, protocol };
-        let routes = self.prefixes.entry(prefix).or_insert_with(|| {
-            self.lengths[usize::from(prefix.bits())] += 1;
-            SmallVec::new()
-        });
-        if routes.contains(&new) {
-            self.slab.release(shape);
+    pub(crate) fn insert(&mut self, prefix: P, new: Foreign, is_replacement: bool) -> bool {
+        let metric = new.route.metric;
+        let mut ids = self.load(prefix);
+        let id = Id::new(self.slab.retain(new));
+        if ids.contains(&id) {
+            self.slab.release(id.number());
             return false;
         }
         if is_replacement {
-            displace(&mut self.slab, routes, metric);
+            displace(&mut self.slab, &mut ids, metric);
         }
-        routes.push(new);
+        ids.push(id);
+        self.store(prefix, ids);
         true
     }
 
     /// Forgets the routes with this metric: another one, which is not foreign, took their place.
     pub(crate) fn displace(&mut self, prefix: P, metric: u32) -> bool {
-        let Some(routes) = self.prefixes.get_mut(&prefix) else {
-            return false;
-        };
-        let before = routes.len();
-        displace(&mut self.slab, routes, metric);
-        let is_changed = routes.len() < before;
-        if routes.is_empty() {
-            self.prefixes.remove(&prefix);
-            self.lengths[usize::from(prefix.bits())] -= 1;
+        let mut ids = self.load(prefix);
+        let before = ids.len();
+        displace(&mut self.slab, &mut ids, metric);
+        let is_changed = ids.len() < before;
+        if is_changed {
+            self.store(prefix, ids);
         }
         is_changed
     }
 
     /// Forgets a route; says whether it was known. The kernel's word on a removal may name fewer next hops than the
     /// route had, so metric and protocol decide when nothing is exactly equal.
-    pub(crate) fn remove(&mut self, prefix: P, protocol: u8, route: &KernelRoute) -> bool {
-        let Some(routes) = self.prefixes.get_mut(&prefix) else {
-            return false;
-        };
+    pub(crate) fn remove(&mut self, prefix: P, gone: &Foreign) -> bool {
+        let mut ids = self.load(prefix);
         let slab = &mut self.slab;
-        let exact = routes
-            .iter()
-            .position(|old| old.protocol == protocol && slab.route(old.shape) == route);
-        let similar = || {
-            routes
-                .iter()
-                .position(|old| old.protocol == protocol && slab.route(old.shape).metric == route.metric)
+        let exact = ids.iter().position(|id| slab.get(id.number()) == gone);
+        let is_similar = |id: &Id| {
+            let known = slab.get(id.number());
+            (known.protocol, known.route.metric) == (gone.protocol, gone.route.metric)
         };
-        let Some(at) = exact.or_else(similar) else {
+        let Some(at) = exact.or_else(|| ids.iter().position(is_similar)) else {
             return false;
         };
-        slab.release(routes.remove(at).shape);
-        if routes.is_empty() {
-            self.prefixes.remove(&prefix);
-            self.lengths[usize::from(prefix.bits())] -= 1;
-        }
+        slab.release(ids.remove(at).number());
+        self.store(prefix, ids);
         true
     }
 
     /// Forgets what the kernel dropped with a device; the prefixes concerned.
     pub(crate) fn drop_device(&mut self, device: u32) -> Vec<P> {
-        let is_used = self
+        let dropped: Vec<u32> = self
             .slab
-            .routes
             .iter()
-            .any(|(route, count)| *count > 0 && route.uses_only(device));
-        if !is_used {
+            .filter(|(_, foreign)| foreign.route.uses_only(device))
+            .map(|(id, _)| id)
+            .collect();
+        if dropped.is_empty() {
             return Vec::new();
         }
-        let (slab, lengths) = (&mut self.slab, &mut self.lengths);
-        let mut dropped = Vec::new();
-        self.prefixes.retain(|&prefix, routes| {
-            let before = routes.len();
-            routes.retain(|old| {
-                let stays = !slab.route(old.shape).uses_only(device);
-                if !stays {
-                    slab.release(old.shape);
-                }
-                stays
-            });
-            if routes.len() < before {
-                dropped.push(prefix);
-            }
-            if routes.is_empty() {
-                lengths[usize::from(prefix.bits())] -= 1;
-            }
-            !routes.is_empty()
-        });
-        dropped
+        let is_dropped = |id: &Id| dropped.binary_search(&id.number()).is_ok();
+        let first = self.first.iter().filter(|(_, id)| is_dropped(id));
+        let more = self.more.iter().filter(|(_, ids)| ids.iter().any(is_dropped));
+        let mut concerned: Vec<P> = first
+            .map(|(&prefix, _)| prefix)
+            .chain(more.map(|(&prefix, _)| prefix))
+            .collect();
+        concerned.sort_unstable();
+        concerned.dedup();
+        for &prefix in &concerned {
+            let (gone, left): (Ids, Ids) = self.load(prefix).into_iter().partition(is_dropped);
+            gone.iter().for_each(|id| self.slab.release(id.number()));
+            self.store(prefix, left);
+        }
+        concerned
     }
 
     /// The protocol of the route with this prefix and metric.
     pub(crate) fn holder(&self, prefix: P, metric: u32) -> Option<u8> {
-        let routes = self.prefixes.get(&prefix)?;
-        let holder = routes
-            .iter()
-            .find(|route| self.slab.route(route.shape).metric == metric)?;
-        Some(holder.protocol)
+        self.routes(prefix)
+            .find(|foreign| foreign.route.metric == metric)
+            .map(|foreign| foreign.protocol)
+    }
+
+    /// The routes of a prefix, in no order.
+    pub(crate) fn routes(&self, prefix: P) -> impl Iterator<Item = &Foreign> {
+        let first = self.first.get(&prefix);
+        let more = first.and_then(|_| self.more.get(&prefix));
+        first
+            .into_iter()
+            .chain(more.into_iter().flatten())
+            .map(|id| self.slab.get(id.number()))
+    }
+
+    /// The prefixes, in no order.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = P> {
+        self.first.keys().copied()
     }
 
     /// The way to an address, and the metric of the route that gives it: the longest prefix, the lowest metric, of
@@ -196,13 +167,13 @@ impl<P: Prefix> ForeignTable<P> {
             if self.lengths[usize::from(len)] == 0 {
                 continue;
             }
-            let Some(routes) = P::from_octets(address, len).and_then(|net| self.prefixes.get(&net)) else {
+            let Some(net) = P::from_octets(address, len) else {
                 continue;
             };
-            let mut shapes: SmallVec<[&KernelRoute; 2]> =
-                routes.iter().map(|route| self.slab.route(route.shape)).collect();
-            shapes.sort_by_key(|route| route.metric);
-            for route in shapes {
+            let mut routes: SmallVec<[&KernelRoute; 2]> =
+                self.routes(net).map(|foreign| &foreign.route).collect();
+            routes.sort_by_key(|route| route.metric);
+            for route in routes {
                 match &route.action {
                     KernelAction::Blackhole | KernelAction::Other(_) => return None,
                     KernelAction::Unicast(hops) => {
@@ -216,18 +187,95 @@ impl<P: Prefix> ForeignTable<P> {
         None
     }
 
+    fn load(&self, prefix: P) -> Ids {
+        let Some(&first) = self.first.get(&prefix) else {
+            return Ids::new();
+        };
+        let more = self.more.get(&prefix);
+        std::iter::once(first)
+            .chain(more.into_iter().flatten().copied())
+            .collect()
+    }
+
+    fn store(&mut self, prefix: P, ids: Ids) {
+        let count = &mut self.lengths[usize::from(prefix.bits())];
+        let Some((&first, more)) = ids.split_first() else {
+            *count -= u32::from(self.first.remove(&prefix).is_some());
+            self.more.remove(&prefix);
+            return;
+        };
+        *count += u32::from(self.first.insert(prefix, first).is_none());
+        if more.is_empty() {
+            self.more.remove(&prefix);
+        } else {
+            self.more.insert(prefix, more.iter().copied().collect());
+        }
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.prefixes.len()
+        self.first.len()
     }
 }
 
-fn displace(slab: &mut Slab, routes: &mut SmallVec<[Foreign; 2]>, metric: u32) {
-    routes.retain(|old| {
-        let stays = slab.route(old.shape).metric != metric;
+fn displace(slab: &mut Slab<Foreign>, ids: &mut Ids, metric: u32) {
+    ids.retain(|id| {
+        let stays = slab.get(id.number()).route.metric != metric;
         if !stays {
-            slab.release(old.shape);
+            slab.release(id.number());
         }
         stays
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use ipnet::Ipv4Net;
+
+    use super::*;
+
+    fn route(device: u32, metric: u32) -> Foreign {
+        let hop = KernelHop {
+            gateway: None,
+            device,
+            is_onlink: false,
+            weight: 1,
+        };
+        Foreign {
+            protocol: 3,
+            route: KernelRoute {
+                action: KernelAction::Unicast([hop].into_iter().collect()),
+                metric,
+            },
+        }
+    }
+
+    #[test]
+    fn a_foreign_prefix_costs_nine_octets_before_the_slack() {
+        assert_eq!(size_of::<(Ipv4Net, Id)>(), 9);
+    }
+
+    #[test]
+    fn several_routes_of_a_prefix_come_and_go_one_by_one() {
+        let mut table = ForeignTable::<Ipv4Net>::default();
+        let prefix: Ipv4Net = "10.0.0.0/24".parse().unwrap();
+        for device in [2, 3, 4] {
+            assert!(table.insert(prefix, route(device, device), false));
+            assert!(!table.insert(prefix, route(device, device), false));
+        }
+        assert_eq!((table.len(), table.routes(prefix).count()), (1, 3));
+        assert!(
+            table.insert(prefix, route(9, 3), true),
+            "takes the place of device 3"
+        );
+        assert_eq!(table.drop_device(3), []);
+        assert_eq!(table.drop_device(2), [prefix]);
+        assert_eq!(table.holder(prefix, 3), Some(3));
+        assert!(table.remove(prefix, &route(9, 3)) && table.displace(prefix, 4));
+        assert_eq!((table.len(), table.routes(prefix).count()), (0, 0));
+        assert_eq!(
+            table.lookup([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |_| true),
+            None
+        );
+    }
 }

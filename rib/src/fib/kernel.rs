@@ -102,8 +102,24 @@ pub enum KernelEvent {
         /// Index.
         index: u32,
     },
-    /// An address is gone: the kernel drops, without a word, routes that used it as their source.
-    AddressGone,
+    /// An interface has an address.
+    Address {
+        /// Interface index.
+        device: u32,
+        /// The address itself.
+        address: IpAddr,
+        /// The network on the link; of a point-to-point link the peer's address.
+        net: IpNet,
+    },
+    /// An address is gone: the kernel drops, without a word, IPv4 routes that used it as their source.
+    AddressGone {
+        /// Interface index.
+        device: u32,
+        /// The address itself.
+        address: IpAddr,
+        /// The network on the link.
+        net: IpNet,
+    },
     /// Events were lost.
     Overrun,
 }

@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use crate::fib::foreign::ForeignTable;
-use crate::fib::kernel::{KernelHop, KernelRoute};
+use crate::fib::connected::Addresses;
+use crate::fib::foreign::{Foreign, ForeignTable};
+use crate::fib::kernel::KernelHop;
 use crate::fib::target::{Hop, Tunnel};
 
 /// The device of Calico's IPIP mode.
@@ -59,12 +60,13 @@ impl std::fmt::Display for Parked {
     }
 }
 
-/// Links and foreign routes at one time.
+/// Links, addresses and foreign routes at one time.
 #[derive(Debug, Default)]
-struct Picture {
+pub(crate) struct Picture {
     links: HashMap<u32, Link>,
-    ipv4: ForeignTable<ipnet::Ipv4Net>,
-    ipv6: ForeignTable<ipnet::Ipv6Net>,
+    addresses: Addresses,
+    pub(crate) ipv4: ForeignTable<ipnet::Ipv4Net>,
+    pub(crate) ipv6: ForeignTable<ipnet::Ipv6Net>,
 }
 
 /// What is known of the kernel beside our own routes.
@@ -93,26 +95,20 @@ impl Topology {
     }
 
     /// Says whether that is new.
-    pub(crate) fn add_route(
-        &mut self,
-        prefix: IpNet,
-        protocol: u8,
-        route: KernelRoute,
-        is_replacement: bool,
-    ) -> bool {
+    pub(crate) fn add_route(&mut self, prefix: IpNet, route: Foreign, is_replacement: bool) -> bool {
         let picture = self.drawn();
         match prefix {
-            IpNet::V4(prefix) => picture.ipv4.insert(prefix, protocol, route, is_replacement),
-            IpNet::V6(prefix) => picture.ipv6.insert(prefix, protocol, route, is_replacement),
+            IpNet::V4(prefix) => picture.ipv4.insert(prefix, route, is_replacement),
+            IpNet::V6(prefix) => picture.ipv6.insert(prefix, route, is_replacement),
         }
     }
 
     /// Says whether it was known.
-    pub(crate) fn remove_route(&mut self, prefix: IpNet, protocol: u8, route: &KernelRoute) -> bool {
+    pub(crate) fn remove_route(&mut self, prefix: IpNet, route: &Foreign) -> bool {
         let picture = self.drawn();
         match prefix {
-            IpNet::V4(prefix) => picture.ipv4.remove(prefix, protocol, route),
-            IpNet::V6(prefix) => picture.ipv6.remove(prefix, protocol, route),
+            IpNet::V4(prefix) => picture.ipv4.remove(prefix, route),
+            IpNet::V6(prefix) => picture.ipv6.remove(prefix, route),
         }
     }
 
@@ -130,8 +126,31 @@ impl Topology {
         self.drawn().links.insert(index, link)
     }
 
-    pub(crate) fn remove_link(&mut self, index: u32) {
-        self.drawn().links.remove(&index);
+    /// Says what was known of it.
+    pub(crate) fn remove_link(&mut self, index: u32) -> Option<Link> {
+        let picture = self.drawn();
+        picture.addresses.remove_device(index);
+        picture.links.remove(&index)
+    }
+
+    /// Says whether that is new.
+    pub(crate) fn add_address(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
+        self.drawn().addresses.insert(net, device, address)
+    }
+
+    /// Says whether it was known.
+    pub(crate) fn remove_address(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
+        self.drawn().addresses.remove(net, device, address)
+    }
+
+    /// The routes of other programs.
+    pub(crate) fn routes(&self) -> &Picture {
+        &self.current
+    }
+
+    /// The addresses of all interfaces.
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.current.addresses
     }
 
     /// Forgets the routes that the kernel dropped with a device; their prefixes.
@@ -145,6 +164,11 @@ impl Topology {
 
     pub(crate) fn link_name(&self, index: u32) -> Option<&str> {
         self.current.links.get(&index).map(|link| link.name.as_str())
+    }
+
+    pub(crate) fn name_if_up(&self, index: u32) -> Option<&str> {
+        let link = self.current.links.get(&index).filter(|link| link.is_up)?;
+        Some(&link.name)
     }
 
     /// Who else has a route with this prefix and metric.

@@ -2,6 +2,7 @@ use super::*;
 
 mod fake_kernel;
 mod histories;
+mod learning;
 mod next_hops;
 mod ownership;
 

@@ -2,12 +2,19 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
+use pipit_bgp::Prefix;
 use serde::Serialize;
 
+use crate::fib::entry::{Entry, Flag};
+use crate::fib::errno::{self, EEXIST};
+use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{KernelAction, KernelRoute};
+use crate::fib::plan::Refusal;
 use crate::fib::resolve::{Parked, Topology};
+use crate::fib::shapes::{RouteId, Shapes};
 use crate::fib::target::{FibAction, FibTarget};
+use crate::fib::{Fib, FibPrefix};
 
 /// One route, for people.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -56,6 +63,86 @@ pub(crate) enum State<'a> {
     Refused(&'a KernelRoute, i32),
 }
 
+impl Fib {
+    /// All routes, for people; sorted by prefix within each family. Large tables: [`Self::query_page`].
+    pub fn query(&self) -> Vec<FibView> {
+        self.query_page(None, usize::MAX)
+    }
+
+    /// Routes for people, IPv4 first and sorted by prefix, from the one after `after` on; an answer shorter than
+    /// `limit` is the last. Costs one pass over the table for each page.
+    pub fn query_page(&self, after: Option<IpNet>, limit: usize) -> Vec<FibView> {
+        let mut views = Vec::new();
+        let mut each = |prefix, state: &State<'_>| {
+            views.push(FibView::new(prefix, self.protocol, state, &self.topology));
+        };
+        let after_ipv6 = match after {
+            Some(IpNet::V6(after)) => Some(after),
+            None | Some(IpNet::V4(_)) => None,
+        };
+        if after_ipv6.is_none() {
+            let after_ipv4 = after.and_then(Ipv4Net::from_net);
+            self.ipv4.query(&self.shapes, after_ipv4, limit, &mut each);
+        }
+        let left = limit.saturating_sub(views.len());
+        let mut each = |prefix, state: &State<'_>| {
+            views.push(FibView::new(prefix, self.protocol, state, &self.topology));
+        };
+        self.ipv6.query(&self.shapes, after_ipv6, left, &mut each);
+        views
+    }
+}
+
+impl<P: FibPrefix> FamilyFib<P> {
+    /// Hands out routes in order of their prefixes, from the one after `after`, at most `limit`.
+    pub(crate) fn query<'a>(
+        &self,
+        shapes: &'a Shapes,
+        after: Option<P>,
+        limit: usize,
+        mut each: impl FnMut(IpNet, &State<'a>),
+    ) {
+        let is_shown = |entry: &Entry| entry.wanted().is_some() || entry.actual().is_some();
+        let mut page: Vec<P> = self
+            .entries
+            .iter()
+            .filter(|&(prefix, entry)| is_shown(entry) && after.is_none_or(|after| *prefix > after))
+            .map(|(&prefix, _)| prefix)
+            .collect();
+        if page.len() > limit {
+            page.select_nth_unstable(limit);
+            page.truncate(limit);
+        }
+        page.sort_unstable();
+        for prefix in page {
+            if let Some(state) = self.state(prefix, shapes) {
+                each(prefix.into(), &state);
+            }
+        }
+    }
+
+    fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
+        let entry = self.entries.get(&prefix)?;
+        let route = |id: RouteId| shapes.route(id);
+        Some(match (entry.wanted(), entry.actual()) {
+            (None, None) => return None,
+            (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
+            (None, Some(actual)) => State::Removing(route(actual)),
+            (Some(wanted), actual) => match (shapes.resolved(wanted), actual) {
+                (Err(_), Some(actual)) => State::Removing(route(actual)),
+                (Err(parked), None) => State::Parked(shapes.target(wanted), parked),
+                (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
+                (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
+                (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
+                    None => State::Pending(route(resolved)),
+                    Some(Refusal::Taken | Refusal::Kernel(EEXIST)) => State::Conflict(route(resolved)),
+                    Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
+                },
+            },
+        })
+    }
+}
+
 impl FibView {
     pub(crate) fn new(prefix: IpNet, protocol: u8, state: &State<'_>, topology: &Topology) -> Self {
         let (kind, next_hops, metric) = match state {
@@ -96,10 +183,7 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
             let reason = format!("another program has this prefix and metric{whose}");
             ("conflict", Some(reason))
         }
-        State::Refused(_, errno) => (
-            "refused",
-            Some(std::io::Error::from_raw_os_error(*errno).to_string()),
-        ),
+        State::Refused(_, errno) => ("refused", Some(errno::words(*errno))),
     }
 }
 

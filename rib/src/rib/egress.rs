@@ -24,6 +24,8 @@ impl Rib {
     /// that what arrives together leaves together.
     pub fn flush(&mut self) {
         self.clear_closed();
+        self.refresh_learn_rules();
+        self.take_fib_events();
         self.apply_regroup();
         let holds = self.recovery.is_under_way();
         let mut frames = Frames(&mut self.outputs, Vec::new());

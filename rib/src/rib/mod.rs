@@ -23,7 +23,7 @@ use crate::family_rib::FamilyRib;
 use crate::fib::{Fib, FibEvent, KernelEvent};
 use crate::next_hops::NextHopTable;
 use crate::peer::PeerTable;
-use crate::policy::{ExportRules, KernelRules};
+use crate::policy::{ExportRules, Glob, KernelRules};
 use crate::recovery::Recovery;
 use crate::source::{SourceId, SourceTable};
 
@@ -52,6 +52,8 @@ pub struct FamilyPolicy {
     pub export: ExportRules,
     /// What is written to the kernel.
     pub kernel: KernelRules,
+    /// Interfaces whose networks do not count as connected.
+    pub ignored_interfaces: Vec<Glob>,
 }
 
 /// Something that the task around the RIB has to do.
@@ -79,6 +81,8 @@ pub struct Rib {
     recovery: Recovery,
     closing: VecDeque<SourceId>,
     to_regroup: Vec<PeerId>,
+    /// What may be announced of other programs' routes is to be computed anew.
+    pub(crate) is_learning_stale: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -101,6 +105,7 @@ impl Rib {
             recovery: Recovery::default(),
             closing: VecDeque::new(),
             to_regroup: Vec::new(),
+            is_learning_stale: true,
             outputs: VecDeque::new(),
         }
     }
@@ -125,8 +130,10 @@ impl Rib {
         if self.shared.node == node {
             return;
         }
-        let own = &mut self.shared.sources[SourceId::LOCAL];
-        (own.router_id, own.local_as) = (node.router_id, node.local_as);
+        for own in SourceId::OWN {
+            let own = &mut self.shared.sources[own];
+            (own.router_id, own.local_as) = (node.router_id, node.local_as);
+        }
         self.shared.node = node;
         self.regroup_all();
         self.reevaluate_all();
@@ -137,7 +144,12 @@ impl Rib {
         if self.shared.policy[family] == policy {
             return;
         }
-        self.shared.policy[family] = policy;
+        let old = std::mem::replace(&mut self.shared.policy[family], policy);
+        self.is_learning_stale = true;
+        let policy = &self.shared.policy[family];
+        if (&old.export, &old.kernel) == (&policy.export, &policy.kernel) {
+            return;
+        }
         match family {
             Family::Ipv4Unicast => self.ipv4.reevaluate(&mut self.shared),
             Family::Ipv6Unicast => self.ipv6.reevaluate(&mut self.shared),
@@ -159,6 +171,11 @@ impl Rib {
     /// The kernel says something.
     pub fn handle_kernel(&mut self, now: Instant, events: Vec<KernelEvent>) {
         self.shared.fib.handle_kernel(events);
+        self.take_fib_events();
+        self.check_recovery(now);
+    }
+
+    pub(crate) fn take_fib_events(&mut self) {
         while let Some(event) = self.shared.fib.poll_event() {
             match event {
                 FibEvent::WantsDump => self.outputs.push_back(Output::Dump),
@@ -166,6 +183,7 @@ impl Rib {
                     info!(routes = adopted, "took over the kernel routes of an earlier run");
                     self.outputs.push_back(Output::Loaded(adopted));
                 }
+                FibEvent::Learned(prefix, from, route) => self.learn(prefix, from, route),
                 FibEvent::NextHopChanged(address, reachability) => {
                     let changed = self.shared.next_hops.set_reachability(address, &reachability);
                     if !changed.is_empty() {
@@ -176,7 +194,6 @@ impl Rib {
                 }
             }
         }
-        self.check_recovery(now);
     }
 
     /// Lets deadlines act.

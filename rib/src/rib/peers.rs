@@ -16,6 +16,7 @@ impl Rib {
     /// Adds a peer or changes it. A change of filters, next hop or role acts on stored routes: no session moves.
     pub fn set_peer(&mut self, id: PeerId, settings: PeerSettings) {
         let settings = Arc::new(settings);
+        self.is_learning_stale = true;
         match self.peers.get_mut(id) {
             None => self.peers.insert(id, settings),
             Some(peer) if *peer.settings == *settings => {}
@@ -41,6 +42,7 @@ impl Rib {
     /// Forgets a peer and its routes.
     pub fn remove_peer(&mut self, id: PeerId) {
         self.leave_groups(id);
+        self.is_learning_stale = true;
         if let Some(peer) = self.peers.remove(id)
             && let Some(source) = peer.source
         {

@@ -1,6 +1,7 @@
 //! Whose routes are whose, and how they change.
 
 use super::*;
+use crate::fib::batch::BATCH;
 
 const BLOCK: &str = "10.65.2.0/26";
 
@@ -280,7 +281,12 @@ fn an_overrun_asks_for_one_dump_and_nothing_is_written_before_its_end() {
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
     written(&mut fib);
     fib.handle_kernel([KernelEvent::Overrun]);
-    fib.handle_kernel([KernelEvent::AddressGone, KernelEvent::AddressGone]);
+    let address_gone = || KernelEvent::AddressGone {
+        device: 2,
+        address: ip("192.0.2.1"),
+        net: net("192.0.2.0/24"),
+    };
+    fib.handle_kernel([address_gone(), address_gone()]);
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     assert_eq!(fib.poll_event(), None);
     set(&mut fib, "10.65.3.0/26", Some(blackhole()));

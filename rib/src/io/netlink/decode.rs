@@ -18,6 +18,8 @@ const HEADER_LEN: usize = 16;
 const ROUTE_HEADER_LEN: usize = 12;
 /// Length of struct ifinfomsg.
 const LINK_HEADER_LEN: usize = 16;
+/// Length of struct ifaddrmsg.
+const ADDRESS_HEADER_LEN: usize = 8;
 /// Length of struct rtnexthop.
 const NEXT_HOP_LEN: usize = 8;
 /// NLMSG_DONE and NLMSG_ERROR.
@@ -102,9 +104,13 @@ impl Message<'_> {
             }
             libc::RTM_NEWLINK => link(self.body),
             libc::RTM_DELLINK => link_index(self.body).map(|index| KernelEvent::LinkGone { index }),
-            // Connected networks come and go as routes. What goes with a source address goes in silence.
-            libc::RTM_DELADDR if self.body.first() == Some(&(libc::AF_INET as u8)) => {
-                Some(KernelEvent::AddressGone)
+            libc::RTM_NEWADDR => {
+                let (device, address, net) = interface_address(self.body)?;
+                Some(KernelEvent::Address { device, address, net })
+            }
+            libc::RTM_DELADDR => {
+                let (device, address, net) = interface_address(self.body)?;
+                Some(KernelEvent::AddressGone { device, address, net })
             }
             _ => None,
         }
@@ -129,6 +135,26 @@ fn link(body: &[u8]) -> Option<KernelEvent> {
         is_up: flags.contains(LinkFlags::Up),
         has_carrier: flags.contains(LinkFlags::LowerUp),
     })
+}
+
+/// Device, address, and the network on the link.
+fn interface_address(body: &[u8]) -> Option<(u32, IpAddr, IpNet)> {
+    let &[_family, len, _flags, _scope, ..] = body else {
+        return None;
+    };
+    let device = word(body, 4)?;
+    let (mut local, mut peer) = (None, None);
+    for (kind, value) in attributes(body.get(ADDRESS_HEADER_LEN..)?) {
+        match kind {
+            libc::IFA_LOCAL => local = Some(address(value)?),
+            libc::IFA_ADDRESS => peer = Some(address(value)?),
+            _ => {}
+        }
+    }
+    // Without a peer of its own IPv6 leaves IFA_LOCAL out, and IPv4 says the same address twice.
+    let peer = peer.or(local)?;
+    let net = IpNet::new(peer, len).ok()?.trunc();
+    Some((device, local.unwrap_or(peer), net))
 }
 
 /// `None` for routes that do not concern the FIB: other tables, cached clones, routes for some kinds of service or

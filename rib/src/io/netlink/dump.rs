@@ -1,4 +1,4 @@
-//! Dumps of links and routes, asked for by the writer and read by the monitor.
+//! Dumps of links, addresses and routes, asked for by the writer and read by the monitor.
 //!
 //! Answers come on the socket that also carries notifications, so the kernel itself puts parts of the dump and changes
 //! in order: what is read later is newer. With two sockets, a change could overtake an older part that contradicts it.
@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -19,9 +20,10 @@ use crate::io::netlink::socket::Endpoint;
 /// Dumps that the kernel interrupted before one is taken as it is. What changed meanwhile is notified as well.
 const TRIES: u32 = 5;
 
-/// The parts of a dump, in order: links first, since routes name them. The number is the request's sequence.
-const STAGES: [Stage; 3] = [
+/// The parts of a dump, in order: links first, since addresses and routes name them. The number is the request's sequence.
+const STAGES: [Stage; 4] = [
     Stage::Links,
+    Stage::Addresses,
     Stage::Routes(AddressFamily::Inet),
     Stage::Routes(AddressFamily::Inet6),
 ];
@@ -29,6 +31,7 @@ const STAGES: [Stage; 3] = [
 #[derive(Clone, Copy)]
 enum Stage {
     Links,
+    Addresses,
     Routes(AddressFamily),
 }
 
@@ -59,6 +62,7 @@ impl DumpStarter {
                 links.attributes.push(LinkAttribute::ExtMask(without_counters));
                 RouteNetlinkMessage::GetLink(links)
             }
+            Stage::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
             Stage::Routes(family) => {
                 let mut routes = RouteMessage::default();
                 routes.header.address_family = *family;

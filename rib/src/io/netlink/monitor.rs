@@ -10,8 +10,8 @@ use crate::fib::KernelEvent;
 use crate::io::netlink::dump::{DumpReader, DumpStarter};
 use crate::io::netlink::{Report, decode};
 
-/// Multicast groups: links, IPv4 addresses and routes, IPv6 routes (linux/rtnetlink.h, RTNLGRP_*).
-const GROUPS: [u32; 4] = [1, 5, 7, 11];
+/// Multicast groups: links, addresses and routes of IPv4, of IPv6 (linux/rtnetlink.h, RTNLGRP_*).
+const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
 /// Octets read at a time; a dump's parts are at most 32 KiB.
 const READ_LEN: usize = 64 << 10;
 /// Events handed on together.

@@ -1,0 +1,99 @@
+//! Batches of changes: what is handed out, and what became of it.
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use tracing::debug;
+
+use crate::fib::dump::Dump;
+use crate::fib::family_fib::Outcome;
+use crate::fib::kernel::{FibOp, FibRefusal};
+use crate::fib::plan::{Planned, Surroundings};
+use crate::fib::{Fib, FibPrefix};
+
+/// Operations in one batch: large enough to amortise the round trip, small enough to react.
+pub(super) const BATCH: usize = 512;
+/// Batches that may be under way: one that the kernel works on, and the next, so that it need not wait for us.
+const MAX_IN_FLIGHT: usize = 2;
+
+/// A change that the kernel has been asked for and has not answered.
+#[derive(Debug)]
+pub(super) enum InFlight {
+    V4(Planned<Ipv4Net>),
+    V6(Planned<Ipv6Net>),
+}
+
+impl Fib {
+    /// The next operations; the caller answers each batch with [`Self::handle_result`], in the order of batches. At
+    /// most two batches and one dump are under way at any time: channels that hold so much never block.
+    pub fn poll_batch(&mut self) -> Option<Vec<FibOp>> {
+        if self.dump != Dump::Done || self.in_flight.len() >= MAX_IN_FLIGHT {
+            return None;
+        }
+        let around = Surroundings {
+            shapes: &self.shapes,
+            topology: &self.topology,
+            may_sweep: self.may_sweep,
+        };
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        // A long list of one family does not keep the other waiting.
+        self.ipv6.collect(BATCH / 2, &around, &mut ipv6);
+        self.ipv4
+            .collect(BATCH.saturating_sub(ipv6.len()), &around, &mut ipv4);
+        self.ipv6
+            .collect(BATCH.saturating_sub(ipv4.len()), &around, &mut ipv6);
+        if ipv4.is_empty() && ipv6.is_empty() {
+            return None;
+        }
+        let ops: Vec<FibOp> = ipv4
+            .iter()
+            .map(|planned| self.op(planned))
+            .chain(ipv6.iter().map(|planned| self.op(planned)))
+            .collect();
+        self.counts.written += ops.len() as u64;
+        let batch = ipv4.into_iter().map(InFlight::V4);
+        self.in_flight
+            .push_back(batch.chain(ipv6.into_iter().map(InFlight::V6)).collect());
+        Some(ops)
+    }
+
+    fn op<P: FibPrefix>(&self, planned: &Planned<P>) -> FibOp {
+        FibOp {
+            prefix: planned.prefix.into(),
+            kind: planned.kind,
+            route: self.shapes.route(planned.route).clone(),
+        }
+    }
+
+    /// What became of the oldest batch. Refusals are in the order of the operations.
+    pub fn handle_result(&mut self, refusals: &[FibRefusal]) {
+        let Some(batch) = self.in_flight.pop_front() else {
+            return;
+        };
+        let around = Surroundings {
+            shapes: &self.shapes,
+            topology: &self.topology,
+            may_sweep: self.may_sweep,
+        };
+        let mut refusals = refusals.iter().peekable();
+        let mut is_ambiguous = false;
+        for (at, planned) in batch.into_iter().enumerate() {
+            let errno = refusals
+                .next_if(|refusal| refusal.at == at)
+                .map(|refusal| refusal.errno);
+            if let Some(errno) = errno {
+                self.counts.refused += 1;
+                debug!(errno, ?planned, "the kernel refused a change");
+            }
+            let outcome = match planned {
+                InFlight::V4(planned) => self.ipv4.handle_result(planned, errno, &around),
+                InFlight::V6(planned) => self.ipv6.handle_result(planned, errno, &around),
+            };
+            is_ambiguous |= outcome == Outcome::Ambiguous;
+        }
+        if is_ambiguous {
+            debug!("the kernel has routes that we do not know of");
+            self.wants_dump();
+        } else {
+            self.is_puzzled = false;
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What the kernel says, taken in event by event.
+
+use ipnet::IpNet;
+use tracing::warn;
+
+use crate::fib::Fib;
+use crate::fib::dump::Dump;
+use crate::fib::family_fib::Outcome;
+use crate::fib::foreign::Foreign;
+use crate::fib::kernel::{KernelEvent, KernelRoute};
+use crate::fib::plan::Surroundings;
+use crate::fib::resolve::Link;
+
+/// What others did to routes of ours, for one line in the log.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    count: usize,
+    example: Option<IpNet>,
+}
+
+impl Fib {
+    /// Takes events in. The caller hands over as many as it has at once: resolution follows once, after the last.
+    pub fn handle_kernel(&mut self, events: impl IntoIterator<Item = KernelEvent>) {
+        for event in events {
+            self.handle_event(event);
+        }
+        if self.dump == Dump::Done {
+            self.resolve_again();
+        }
+        let Damage { count, example } = std::mem::take(&mut self.damage);
+        if let Some(prefix) = example {
+            warn!(count, %prefix, "somebody changed routes of ours; putting them right");
+        }
+    }
+
+    fn handle_event(&mut self, event: KernelEvent) {
+        match event {
+            KernelEvent::DumpBegin => self.begin_dump(),
+            KernelEvent::DumpEnd => self.end_dump(),
+            KernelEvent::Overrun => self.handle_overrun(),
+            KernelEvent::Address { device, address, net } => {
+                if self.topology.add_address(net, device, address) {
+                    self.learner.touch_connected();
+                }
+            }
+            KernelEvent::AddressGone { device, address, net } => {
+                if self.topology.remove_address(net, device, address) {
+                    self.learner.touch_connected();
+                }
+                if address.is_ipv4() {
+                    self.wants_dump();
+                }
+            }
+            KernelEvent::Route {
+                prefix,
+                protocol,
+                route,
+                is_replacement,
+            } => {
+                if protocol == self.protocol {
+                    self.own_route(prefix, &route, is_replacement);
+                } else {
+                    self.foreign_route(prefix, Foreign { protocol, route }, is_replacement);
+                }
+            }
+            KernelEvent::RouteGone {
+                prefix,
+                protocol,
+                route,
+            } => {
+                if protocol == self.protocol {
+                    self.own_route_gone(prefix, route.metric, Some(&route));
+                } else if self.topology.remove_route(prefix, &Foreign { protocol, route }) {
+                    self.others_changed(prefix);
+                }
+            }
+            KernelEvent::Link {
+                index,
+                name,
+                is_up,
+                has_carrier,
+            } => {
+                let link = Link {
+                    name,
+                    is_up,
+                    has_carrier,
+                };
+                let old = self.topology.set_link(index, link.clone());
+                if old.as_ref() != Some(&link) {
+                    self.stir_link(index);
+                    let old_name = old.as_ref().map(|old| old.name.as_str());
+                    self.learner
+                        .touch_link(old_name.filter(|name| *name != link.name));
+                }
+                // Unknown before: a dump is under way, and routes may have been told of before their link.
+                if old.is_none_or(|old| old.is_up) && !is_up {
+                    self.drop_device(index);
+                }
+            }
+            KernelEvent::LinkGone { index } => {
+                let old = self.topology.remove_link(index);
+                self.learner.touch_link(old.as_ref().map(|old| old.name.as_str()));
+                self.stir_link(index);
+                self.drop_device(index);
+            }
+        }
+    }
+
+    fn own_route(&mut self, prefix: IpNet, route: &KernelRoute, is_replacement: bool) {
+        if is_replacement && self.topology.displace(prefix, route.metric) {
+            self.others_changed(prefix);
+        }
+        let id = self.shapes.route_id(route);
+        let around = Surroundings {
+            shapes: &self.shapes,
+            topology: &self.topology,
+            may_sweep: self.may_sweep,
+        };
+        let outcome = match prefix {
+            IpNet::V4(prefix) => self.ipv4.found(prefix, id, is_replacement, &around),
+            IpNet::V6(prefix) => self.ipv6.found(prefix, id, is_replacement, &around),
+        };
+        // What a dump shows for the first time is not somebody's doing of this moment.
+        if self.is_loaded {
+            self.judge(prefix, outcome);
+        }
+    }
+
+    fn own_route_gone(&mut self, prefix: IpNet, metric: u32, route: Option<&KernelRoute>) {
+        let outcome = match prefix {
+            IpNet::V4(prefix) => self.ipv4.lost(prefix, metric, route, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.lost(prefix, metric, route, &self.shapes),
+        };
+        self.judge(prefix, outcome);
+    }
+
+    fn judge(&mut self, prefix: IpNet, outcome: Outcome) {
+        match outcome {
+            Outcome::Expected => {}
+            Outcome::Ambiguous => self.wants_dump(),
+            Outcome::Differs => {
+                self.counts.repaired += 1;
+                self.damage.count += 1;
+                self.damage.example.get_or_insert(prefix);
+                if let Some(now) = self.now
+                    && !self.fights.repair_at_once(prefix, now)
+                {
+                    match prefix {
+                        IpNet::V4(prefix) => self.ipv4.delay(prefix),
+                        IpNet::V6(prefix) => self.ipv6.delay(prefix),
+                    }
+                }
+            }
+        }
+    }
+
+    fn foreign_route(&mut self, prefix: IpNet, foreign: Foreign, is_replacement: bool) {
+        let metric = foreign.route.metric;
+        let is_new = self.topology.add_route(prefix, foreign, is_replacement);
+        if is_replacement {
+            self.own_route_gone(prefix, metric, None);
+        }
+        if is_new {
+            self.others_changed(prefix);
+        }
+    }
+
+    /// Another program's routes to a prefix changed.
+    fn others_changed(&mut self, prefix: IpNet) {
+        self.touch(prefix);
+        self.stir_net(prefix);
+        // After a dump everything is looked at.
+        if !matches!(self.dump, Dump::Running { .. }) {
+            self.learner.touch(prefix);
+        }
+    }
+
+    /// The kernel drops a device's routes without a word for IPv4; IPv6 routes are told of, but later.
+    fn drop_device(&mut self, index: u32) {
+        for prefix in self.topology.drop_device(index) {
+            self.others_changed(prefix);
+        }
+        let routes = self.shapes.routes_through(index);
+        if routes.is_empty() {
+            return;
+        }
+        let is_ambiguous = self.ipv4.drop_device(index, &routes, &self.shapes)
+            | self.ipv6.drop_device(index, &routes, &self.shapes);
+        if is_ambiguous {
+            self.wants_dump();
+        }
+    }
+
+    pub(super) fn touch(&mut self, prefix: IpNet) {
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.touch(prefix),
+            IpNet::V6(prefix) => self.ipv6.touch(prefix),
+        }
+    }
+}

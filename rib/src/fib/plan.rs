@@ -1,0 +1,147 @@
+//! What is to be asked of the kernel for one prefix, and what few prefixes have beside wanted and actual.
+
+use std::collections::HashMap;
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+use crate::fib::FibPrefix;
+use crate::fib::entry::{Entry, Flag};
+use crate::fib::kernel::FibOpKind;
+use crate::fib::resolve::Topology;
+use crate::fib::shapes::{RouteId, Shapes};
+
+/// A change to ask the kernel for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned<P> {
+    pub(crate) prefix: P,
+    pub(crate) kind: FibOpKind,
+    pub(crate) route: RouteId,
+}
+
+/// What planning depends on.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) shapes: &'a Shapes,
+    pub(crate) topology: &'a Topology,
+    pub(crate) may_sweep: bool,
+}
+
+impl Surroundings<'_> {
+    /// Whether a foreign route has this prefix and this route's metric.
+    pub(super) fn is_taken(&self, prefix: impl Into<IpNet>, route: RouteId) -> bool {
+        let metric = self.shapes.metric(route);
+        self.topology.conflict(prefix.into(), metric).is_some()
+    }
+}
+
+/// Why a route is not written although its way is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// A foreign route has its prefix and metric; the kernel was not asked.
+    Taken,
+    /// The kernel said so, with this errno.
+    Kernel(i32),
+}
+
+/// What few prefixes have, so that the many need no room for it.
+#[derive(Debug)]
+pub(crate) struct Exceptions<P> {
+    /// Second and further kernel routes of ours for one prefix, with other metrics: left over, to be deleted when
+    /// the wanted one is in place.
+    pub(super) extra: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
+    /// What cannot be written.
+    pub(super) refused: HashMap<P, Refusal, foldhash::fast::RandomState>,
+}
+
+impl<P> Default for Exceptions<P> {
+    fn default() -> Self {
+        Exceptions {
+            extra: HashMap::default(),
+            refused: HashMap::default(),
+        }
+    }
+}
+
+impl<P: FibPrefix> Exceptions<P> {
+    /// Plans the changes of one prefix.
+    pub(super) fn plan(
+        &mut self,
+        prefix: P,
+        entry: &mut Entry,
+        around: &Surroundings<'_>,
+        planned: &mut Vec<Planned<P>>,
+    ) {
+        let shapes = around.shapes;
+        let mut wanted = desired(entry, shapes);
+        if let Some(route) = wanted {
+            self.prefer(prefix, entry, shapes.metric(route), shapes);
+            // A replacement would hit whichever route of this metric comes first. What we have under another metric
+            // is out of date, and goes.
+            let is_in_place = entry.actual() == wanted;
+            if !is_in_place && around.is_taken(prefix, route) {
+                self.refuse(prefix, entry, Refusal::Taken);
+                wanted = None;
+            }
+        }
+        let change = match (wanted, entry.actual()) {
+            (Some(wanted), Some(actual)) if wanted == actual => None,
+            (Some(wanted), Some(actual)) if shapes.metric(wanted) == shapes.metric(actual) => {
+                Some((FibOpKind::Replace, wanted))
+            }
+            // Another metric is another route to the kernel: the old one goes when the new one is there.
+            (Some(wanted), _) => Some((FibOpKind::Create, wanted)),
+            (None, Some(actual)) => Some((FibOpKind::Delete, actual)),
+            (None, None) => None,
+        };
+        if let Some((kind, route)) = change {
+            planned.push(Planned { prefix, kind, route });
+        } else if around.may_sweep || wanted.is_some() {
+            let extra = self.extra.get(&prefix).into_iter().flatten();
+            planned.extend(extra.map(|&route| Planned {
+                prefix,
+                kind: FibOpKind::Delete,
+                route,
+            }));
+        }
+    }
+
+    /// Of several kernel routes of ours the one with the wanted metric is the one to work on.
+    fn prefer(&mut self, prefix: P, entry: &mut Entry, metric: u32, shapes: &Shapes) {
+        let actual = entry.actual();
+        if actual.is_some_and(|actual| shapes.metric(actual) == metric) {
+            return;
+        }
+        let Some(extra) = self.extra.get_mut(&prefix) else {
+            return;
+        };
+        let Some(at) = extra.iter().position(|id| shapes.metric(*id) == metric) else {
+            return;
+        };
+        entry.set_actual(Some(extra.remove(at)));
+        extra.extend(actual);
+        if extra.is_empty() {
+            self.extra.remove(&prefix);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, prefix: P, entry: &mut Entry, refusal: Refusal) {
+        entry.put(Flag::Refused, true);
+        self.refused.insert(prefix, refusal);
+    }
+
+    /// What had this metric is not left over any more.
+    pub(super) fn forget_extra(&mut self, prefix: P, metric: u32, shapes: &Shapes) {
+        if let Some(extra) = self.extra.get_mut(&prefix) {
+            extra.retain(|id| shapes.metric(*id) != metric);
+            if extra.is_empty() {
+                self.extra.remove(&prefix);
+            }
+        }
+    }
+}
+
+/// What should be in the kernel now.
+pub(super) fn desired(entry: &Entry, shapes: &Shapes) -> Option<RouteId> {
+    shapes.resolved(entry.wanted()?).ok()
+}
