@@ -23,6 +23,7 @@ mod resolve;
 mod shapes;
 mod target;
 mod view;
+mod way;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
