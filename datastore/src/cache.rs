@@ -236,9 +236,9 @@ impl Cache {
             .flat_map(|section| &section.objects)
     }
 
-    /// Readable CalicoNodeStatus objects by name.
-    pub fn statuses(&self) -> impl Iterator<Item = (&String, &CalicoNodeStatus)> {
-        self.current.statuses.readable()
+    /// CalicoNodeStatus objects by name, for whatever node.
+    pub fn statuses(&self) -> impl Iterator<Item = (&String, &Stored<CalicoNodeStatus>)> {
+        self.current.statuses.objects.iter()
     }
 
     /// A Secret.

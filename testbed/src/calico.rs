@@ -161,6 +161,7 @@ pub fn etcd_key(kind: &str, name: &str) -> String {
         "BGPConfiguration" => "bgpconfigurations",
         "BGPFilter" => "bgpfilters",
         "BGPPeer" => "bgppeers",
+        "CalicoNodeStatus" => "caliconodestatuses",
         "IPPool" => "ippools",
         "Node" => "nodes",
         other => panic!("no key for {other}"),

@@ -21,6 +21,7 @@ use crate::control::protocol::{
     PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
+use crate::daemon::node_status::Complaints;
 use crate::daemon::reconcile::{Origins, PeerOrigin};
 
 /// See the module.
@@ -40,6 +41,10 @@ pub struct Api {
     pub store: watch::Receiver<StoreState>,
     /// Why each peer exists.
     pub origins: watch::Receiver<Origins>,
+    /// When the configuration last changed.
+    pub reconfigured: watch::Receiver<Option<Timestamp>>,
+    /// CalicoNodeStatus objects that cannot be answered.
+    pub unanswered: watch::Receiver<Complaints>,
 }
 
 impl ControlApi for Api {
@@ -110,6 +115,18 @@ impl ControlApi for Api {
             resource: "datastore".into(),
             message: what.clone(),
         });
+        let of_requests = store
+            .status_problems
+            .iter()
+            .map(|(resource, message)| ProblemItem {
+                resource: resource.clone(),
+                message: message.clone(),
+            });
+        let unanswered = self.unanswered.borrow().clone();
+        let of_answers = unanswered.into_iter().map(|(name, why)| ProblemItem {
+            resource: format!("CalicoNodeStatus/{name}"),
+            message: format!("its status cannot be written: {why}"),
+        });
         let listening = self.speaker.sessions().await.listen_errors;
         let of_sockets = listening.into_iter().map(|message| ProblemItem {
             resource: "listening socket".into(),
@@ -118,6 +135,8 @@ impl ControlApi for Api {
         Ok(of_fields
             .chain(of_places)
             .chain(of_guard)
+            .chain(of_requests)
+            .chain(of_answers)
             .chain(of_sockets)
             .collect())
     }

@@ -8,10 +8,12 @@ pub mod config;
 pub mod etcd_driver;
 pub mod logging;
 pub mod machine;
+pub mod node_status;
 pub mod privilege;
 pub mod reconcile;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -19,7 +21,7 @@ use jiff::Timestamp;
 use pipit_bgp::io::Speaker;
 use pipit_bgp::session::Stop;
 use pipit_bgp::{Asn, FamilyMap, RouterId};
-use pipit_datastore::desired::Environment;
+use pipit_datastore::desired::{DesiredState, Environment};
 use pipit_datastore::io::backend::Manifests;
 use pipit_datastore::io::task::{self, StoreState};
 use pipit_datastore::io::{endpoint_status, secrets};
@@ -37,6 +39,7 @@ use crate::control::{server, socket::ControlSocket};
 use crate::daemon::api::Api;
 use crate::daemon::config::{Config, DatastoreConfig};
 use crate::daemon::logging::LogControl;
+use crate::daemon::node_status::{Complaints, Reporter};
 use crate::daemon::reconcile::Reconciler;
 
 /// Linux route protocol `bird`: what Calico's other parts expect.
@@ -86,6 +89,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     ));
     let (kind, place, mut store) = follow_datastore(&config, watched, cancel.clone())?;
     let rib_handle = rib.clone();
+    let (reconfigured, reconfigured_at) = watch::channel(None);
+    let (complaints, unanswered) = watch::channel(Complaints::default());
     let api = Api {
         node_name: config.node_name.clone(),
         datastore: (kind, place),
@@ -94,16 +99,25 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         rib,
         store: store.clone(),
         origins,
+        reconfigured: reconfigured_at,
+        unanswered,
     };
+    if let DatastoreConfig::Etcd(etcd) = &config.datastore {
+        tokio::spawn(Reporter::new(api.clone(), etcd.clone(), complaints).run());
+    }
     let control = tokio::spawn(server::serve(listener, api));
     info!(node = %config.node_name, version = env!("CARGO_PKG_VERSION"), adopted, "pipitd is running");
+    let mut in_force: Option<Arc<DesiredState>> = None;
     loop {
         tokio::select! {
             result = store.changed() => {
                 result.context("the datastore task ended")?;
                 let desired = store.borrow_and_update().desired.clone();
-                if let Some(desired) = desired {
+                // The store says more than what to do: most of its news change nothing here.
+                if let Some(desired) = desired.filter(|new| !in_force.as_ref().is_some_and(|old| Arc::ptr_eq(old, new))) {
                     reconciler.apply(&desired).await;
+                    in_force = Some(desired);
+                    reconfigured.send_replace(Some(Timestamp::now()));
                 }
             }
             _ = terminate.recv() => break,
@@ -153,6 +167,7 @@ fn unknown_node() -> NodeSettings {
         cluster_id: None,
         addresses: FamilyMap::default(),
         max_paths: 16,
+        route_protocol: PROTOCOL,
     }
 }
 

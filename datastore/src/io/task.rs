@@ -1,5 +1,6 @@
 //! From a back-end's events to desired states: one owner of the cache, the newest state wins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::backend::{StoreEvent, StoreStatus};
-use crate::cache::{Cache, Changed};
+use crate::cache::{Cache, Changed, Kind};
 use crate::desired::{DesiredState, Environment, NoPlan, Planner};
 use crate::guard::Guard;
 use crate::io::backend::Backend;
+use crate::key::Key;
+use crate::model::CalicoNodeStatus;
 
 /// Events that may wait.
 const EVENTS: usize = 1024;
@@ -38,6 +41,10 @@ pub struct StoreState {
     pub unreadable: Vec<(String, String)>,
     /// Objects whose deletion is held back, because most of their kind vanished at once.
     pub held: Vec<String>,
+    /// CalicoNodeStatus objects that ask this node, by name.
+    pub status_requests: Arc<BTreeMap<String, CalicoNodeStatus>>,
+    /// Fields of CalicoNodeStatus objects that cannot be honoured: the object, and what is wrong.
+    pub status_problems: Vec<(String, String)>,
 }
 
 /// The running task.
@@ -136,7 +143,7 @@ impl Task {
                 let environment = self.environment.borrow_and_update().clone();
                 self.planner.set_environment(environment);
             }
-            self.publish(changed.concerns_plan() || is_environment_new);
+            self.publish(changed, is_environment_new);
         }
     }
 
@@ -175,7 +182,8 @@ impl Task {
         })
     }
 
-    fn publish(&mut self, is_plan_affected: bool) {
+    fn publish(&mut self, changed: Changed, is_environment_new: bool) {
+        let is_plan_affected = changed.concerns_plan() || is_environment_new;
         let was_waiting = self.sender.borrow().desired.is_none() || self.complaint.is_some();
         let plan = (is_plan_affected || was_waiting).then(|| self.planner.plan(&self.cache));
         let mut new = self.sender.borrow().clone();
@@ -189,6 +197,9 @@ impl Task {
             .collect();
         let held = self.guard.iter().flat_map(Guard::held);
         new.held = held.map(ToString::to_string).collect();
+        if changed.contains(Kind::Statuses) {
+            self.take_statuses(&mut new);
+        }
         match plan {
             None => {}
             Some(Ok(desired)) => {
@@ -206,6 +217,28 @@ impl Task {
             Some(Err(reason)) => self.wait(&mut new, &reason),
         }
         self.sender.send_replace(new);
+    }
+
+    fn take_statuses(&self, new: &mut StoreState) {
+        let ours = self.cache.statuses().filter_map(|(name, stored)| {
+            let request = stored.object.as_ref()?;
+            (request.node == self.node).then(|| (name.clone(), request.clone()))
+        });
+        new.status_requests = Arc::new(ours.collect());
+        new.status_problems = Vec::new();
+        for (name, stored) in self.cache.statuses() {
+            let key = Key::CalicoNodeStatus(name.clone()).to_string();
+            let fields = stored.problems.iter();
+            let fields = fields.map(|problem| format!("{}: {}", problem.field, problem.message));
+            let messages = fields.chain(
+                stored
+                    .unreadable
+                    .iter()
+                    .map(|why| format!("cannot be read: {why}")),
+            );
+            let problems = messages.map(|message| (key.clone(), message));
+            new.status_problems.extend(problems);
+        }
     }
 
     fn wait(&mut self, new: &mut StoreState, reason: &NoPlan) {

@@ -32,6 +32,7 @@ mod slab;
 mod stir;
 mod target;
 mod view;
+mod way;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;

@@ -1,6 +1,7 @@
 //! The loop around the [`Rib`]: what it is told, what it is asked, what it wants done.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use pipit_bgp::{Family, FamilyMap, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use crate::fib::FibView;
+use crate::fib::{FibHopView, FibView};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
 use crate::query::{PeerCounts, RouteFilter, RouteView, Totals};
@@ -67,6 +68,10 @@ pub enum Query {
     ),
     /// A page of the kernel's routes.
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
+    /// How next hops are reached, in their order.
+    Ways(Vec<IpAddr>, oneshot::Sender<Vec<Option<FibHopView>>>),
+    /// Whether routes of an earlier life are still kept for peers that have not spoken yet.
+    IsRecovering(oneshot::Sender<bool>),
 }
 
 /// The way to speak to the RIB's task. Cheap to clone.
@@ -106,6 +111,16 @@ impl RibHandle {
     /// A page of the kernel's routes: see [`crate::fib::Fib::query`]. `None` when the RIB is gone.
     pub async fn fib(&self, after: Option<IpNet>, limit: usize) -> Option<Page<FibView>> {
         self.ask(|reply| Query::Fib(after, limit, reply)).await
+    }
+
+    /// How each next hop is reached: see [`crate::fib::Fib::way`]. `None` when the RIB is gone.
+    pub async fn ways(&self, next_hops: Vec<IpAddr>) -> Option<Vec<Option<FibHopView>>> {
+        self.ask(|reply| Query::Ways(next_hops, reply)).await
+    }
+
+    /// See [`Rib::is_recovering`]. `None` when the RIB is gone.
+    pub async fn is_recovering(&self) -> Option<bool> {
+        self.ask(Query::IsRecovering).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
@@ -229,6 +244,11 @@ impl RibTask {
                 drop(reply.send(self.rib.routes(&filter, after, limit)))
             }
             Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_page(after, limit))),
+            Query::Ways(next_hops, reply) => {
+                let fib = self.rib.fib_ref();
+                drop(reply.send(next_hops.into_iter().map(|hop| fib.way(hop)).collect()))
+            }
+            Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
         }
     }
 

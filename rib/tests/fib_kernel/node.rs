@@ -118,6 +118,8 @@ impl Node {
                 FibEvent::WantsDump => self.requests.try_send(Request::Dump).unwrap(),
                 FibEvent::Loaded { adopted } => self.adopted = Some(adopted),
                 FibEvent::NextHopChanged(address, _) => self.changed_next_hops.push(address),
+                // The RIB's business: tests of `learn` and the testbed.
+                FibEvent::Learned(..) => {}
             }
         }
         while let Some(batch) = self.fib.poll_batch() {
