@@ -33,9 +33,16 @@ impl PathFlags {
     pub(crate) const REJECTED: PathFlags = PathFlags(2);
     /// Kept beyond the restart time (RFC 9494).
     pub(crate) const LLGR_STALE: PathFlags = PathFlags(4);
+    /// In the list of paths to be freed; it may be live again since.
+    pub(crate) const IN_DEAD_LIST: PathFlags = PathFlags(8);
 
     pub(crate) fn contains(self, other: PathFlags) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// The flags of a path that has just been announced anew.
+    pub(crate) fn renewed(self) -> PathFlags {
+        PathFlags(self.0 & PathFlags::IN_DEAD_LIST.0)
     }
 
     pub(crate) fn set(&mut self, other: PathFlags, on: bool) {
@@ -228,7 +235,7 @@ impl<P: Prefix> PrefixTable<P> {
 
     /// Makes a dead path live again: its source announced it once more before everybody knew of its end.
     pub(crate) fn revive_path(&mut self, id: PathId) {
-        self.paths[id.0 as usize].flags = PathFlags::default();
+        self.paths[id.0 as usize].flags.set(PathFlags::DEAD, false);
         self.live_paths += 1;
     }
 

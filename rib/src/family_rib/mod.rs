@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use pipit_bgp::wire::update::Nlri;
 
 pub(crate) use self::groups::Move;
+use self::removal::Backlog;
 use self::telling::{Changed, tell_group};
 use crate::adj_rib_out::UpdateGroup;
 use crate::attrs::AttrId;
@@ -26,8 +27,8 @@ pub(crate) struct FamilyRib<P> {
     pub(crate) table: PrefixTable<P>,
     groups: Vec<Option<UpdateGroup>>,
     /// Withdrawn paths, and prefixes without a path, that some peer may still have to hear of.
-    dead_paths: Vec<PathId>,
-    empty_prefixes: Vec<PrefixId>,
+    dead_paths: Backlog<PathId>,
+    empty_prefixes: Backlog<PrefixId>,
 }
 
 impl<P> Default for FamilyRib<P> {
@@ -35,8 +36,8 @@ impl<P> Default for FamilyRib<P> {
         FamilyRib {
             table: PrefixTable::default(),
             groups: Vec::new(),
-            dead_paths: Vec::new(),
-            empty_prefixes: Vec::new(),
+            dead_paths: Backlog::default(),
+            empty_prefixes: Backlog::default(),
         }
     }
 }
@@ -69,11 +70,10 @@ impl<P: FibPrefix> FamilyRib<P> {
                 let was_dead = old.flags.contains(PathFlags::DEAD);
                 if was_dead {
                     self.table.revive_path(path_id);
-                    self.dead_paths.retain(|&dead| dead != path_id);
                 }
                 let path = self.table.path_mut(path_id);
                 (path.received, path.attrs, path.generation) = (received, attrs, generation);
-                path.flags = PathFlags::default();
+                path.flags = path.flags.renewed();
                 path.flags.set(PathFlags::REJECTED, is_rejected);
                 if !was_dead {
                     shared.release(old.received);

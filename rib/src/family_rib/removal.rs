@@ -7,10 +7,29 @@ use crate::rib::Shared;
 use crate::source::SourceId;
 use crate::table::{Path, PathFlags, PathId};
 
+/// Table slots looked at, and paths removed, before other work gets its turn: well below a millisecond of each.
+const VISITS: u32 = 65_536;
+const REMOVALS: u32 = 2_048;
+
 impl<P: FibPrefix> FamilyRib<P> {
-    /// Removes every path of a source.
-    pub(crate) fn remove_source(&mut self, shared: &mut Shared, source: SourceId) {
-        self.remove_paths(shared, |path, _| path.source == source);
+    /// Removes paths of closing sources, from `at` on, until the slice of work is done; where to go on, `None` at
+    /// the end of the table.
+    pub(crate) fn remove_closing(&mut self, shared: &mut Shared, at: u32) -> Option<u32> {
+        let (mut visits, mut removals) = (VISITS, REMOVALS);
+        for at in at..self.table.path_slots() {
+            if visits == 0 || removals == 0 {
+                return Some(at);
+            }
+            visits -= 1;
+            if let Some((path_id, path)) = self.table.path_at(at)
+                && !path.flags.contains(PathFlags::DEAD)
+                && shared.sources[path.source].is_closing
+            {
+                removals -= 1;
+                self.remove_path(shared, path_id);
+            }
+        }
+        None
     }
 
     /// Removes the paths of a source that are of an earlier generation.
@@ -21,8 +40,9 @@ impl<P: FibPrefix> FamilyRib<P> {
         });
     }
 
-    /// Frees what nobody has to hear of any more.
-    pub(crate) fn reap(&mut self) {
+    /// Frees a slice of what nobody has to hear of any more. Says whether another slice is likely to free more: what
+    /// a peer that is stuck must still hear of is looked at now and then, not each time.
+    pub(crate) fn reap(&mut self) -> bool {
         let (table, groups) = (&mut self.table, &self.groups);
         let remembers = |paths, item| {
             groups
@@ -31,16 +51,20 @@ impl<P: FibPrefix> FamilyRib<P> {
                 .any(|group: &UpdateGroup| group.paths() == paths && group.remembers(item))
         };
         let empty_prefixes = &mut self.empty_prefixes;
-        self.dead_paths.retain(|&path_id| {
+        let more_paths = self.dead_paths.sift(|path_id| {
+            if !table.path(path_id).flags.contains(PathFlags::DEAD) {
+                table.path_mut(path_id).flags.set(PathFlags::IN_DEAD_LIST, false);
+                return false;
+            }
             if remembers(Paths::All, path_id.0) {
                 return true;
             }
             let id = table.prefix_of(path_id);
             table.free_path(path_id);
-            empty_prefixes.push(id);
+            empty_prefixes.items.push(id);
             false
         });
-        self.empty_prefixes.retain(|&id| {
+        let more_prefixes = self.empty_prefixes.sift(|id| {
             // It may have got a path again, or be waiting for a dead one.
             if table.paths(id).next().is_some() {
                 return false;
@@ -51,6 +75,7 @@ impl<P: FibPrefix> FamilyRib<P> {
             table.free_prefix_if_empty(id);
             false
         });
+        more_paths || more_prefixes
     }
 
     fn remove_paths(&mut self, shared: &mut Shared, wanted: impl Fn(&Path, &Shared) -> bool) {
@@ -74,6 +99,49 @@ impl<P: FibPrefix> FamilyRib<P> {
         self.reselect(shared, id, None);
         shared.release(path.received);
         shared.release(path.attrs);
-        self.dead_paths.push(path_id);
+        let flags = &mut self.table.path_mut(path_id).flags;
+        if !flags.contains(PathFlags::IN_DEAD_LIST) {
+            flags.set(PathFlags::IN_DEAD_LIST, true);
+            self.dead_paths.items.push(path_id);
+        }
+    }
+}
+
+/// Things to be freed once nobody needs them, looked at a slice at a time.
+#[derive(Debug)]
+pub(super) struct Backlog<T> {
+    items: Vec<T>,
+    next: usize,
+}
+
+impl<T> Default for Backlog<T> {
+    fn default() -> Self {
+        Backlog {
+            items: Vec::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<T: Copy> Backlog<T> {
+    /// Looks at a slice and drops what is not to be kept. Says whether some was dropped and some not looked at.
+    fn sift(&mut self, mut is_kept: impl FnMut(T) -> bool) -> bool {
+        let slice = self.items.len().min(REMOVALS as usize);
+        let before = self.items.len();
+        for _ in 0..slice {
+            if self.next >= self.items.len() {
+                self.next = 0;
+            }
+            if is_kept(self.items[self.next]) {
+                self.next += 1;
+            } else {
+                self.items.swap_remove(self.next);
+            }
+        }
+        if self.items.is_empty() {
+            // A burst of withdrawals leaves no memory behind.
+            self.items = Vec::new();
+        }
+        before > slice && self.items.len() < before
     }
 }

@@ -171,8 +171,10 @@ impl RibTask {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let deadline = self.rib.poll_timeout();
+            let has_backlog = self.rib.has_backlog();
             let timer = async {
                 match deadline {
+                    _ if has_backlog => tokio::task::yield_now().await,
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }

@@ -23,7 +23,7 @@ impl Rib {
     /// Sends what is due to peers that can take it. The task calls this when it has no further input at hand, so
     /// that what arrives together leaves together.
     pub fn flush(&mut self) {
-        self.clear_closed();
+        self.purge();
         self.refresh_learn_rules();
         self.take_fib_events();
         self.apply_regroup();
@@ -37,8 +37,8 @@ impl Rib {
                 session.credit = session.credit.saturating_sub(1);
             }
         }
-        self.ipv4.reap();
-        self.ipv6.reap();
+        let is_reaping = self.ipv4.reap() | self.ipv6.reap();
+        self.has_backlog = is_reaping || !self.purge.is_idle();
     }
 
     /// Puts a peer into the update groups that its settings and session ask for, at the next flush at the latest:

@@ -5,6 +5,7 @@
 
 mod egress;
 mod peers;
+mod purge;
 mod routes;
 mod shared;
 
@@ -17,6 +18,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, PeerId, RouterId};
 use tracing::{debug, info};
 
+use self::purge::Purge;
 pub(crate) use self::shared::{Shared, interface_of};
 use crate::attrs::AttrTable;
 use crate::family_rib::FamilyRib;
@@ -81,7 +83,8 @@ pub struct Rib {
     pub(crate) ipv4: FamilyRib<Ipv4Net>,
     pub(crate) ipv6: FamilyRib<Ipv6Net>,
     recovery: Recovery,
-    closing: VecDeque<SourceId>,
+    purge: Purge,
+    has_backlog: bool,
     to_regroup: Vec<PeerId>,
     /// What may be announced of other programs' routes is to be computed anew.
     pub(crate) is_learning_stale: bool,
@@ -105,7 +108,8 @@ impl Rib {
             ipv4: FamilyRib::default(),
             ipv6: FamilyRib::default(),
             recovery: Recovery::default(),
-            closing: VecDeque::new(),
+            purge: Purge::default(),
+            has_backlog: false,
             to_regroup: Vec::new(),
             is_learning_stale: true,
             outputs: VecDeque::new(),
@@ -216,6 +220,12 @@ impl Rib {
             }
         }
         self.check_recovery(now);
+    }
+
+    /// Whether there is work left that waits for nothing: [`Self::flush`] is to be called again soon, after others
+    /// have had their turn.
+    pub fn has_backlog(&self) -> bool {
+        self.has_backlog
     }
 
     /// When [`Self::handle_timeout`] is due next.

@@ -187,20 +187,10 @@ impl Rib {
         }
     }
 
-    /// The source's paths count no more; they are cleared away at the next flush.
+    /// The source's paths count no more; they are cleared away slice by slice.
     pub(super) fn close_source(&mut self, source: SourceId) {
         self.shared.sources[source].is_closing = true;
-        self.closing.push_back(source);
-    }
-
-    pub(super) fn clear_closed(&mut self) {
-        while let Some(source) = self.closing.pop_front() {
-            self.ipv4.remove_source(&mut self.shared, source);
-            self.ipv6.remove_source(&mut self.shared, source);
-            self.ipv4.forget_source(source);
-            self.ipv6.forget_source(source);
-            self.shared.sources.remove(source);
-        }
+        self.purge.add(source);
     }
 
     /// Removes what a source announced in an earlier generation and has not announced again.
