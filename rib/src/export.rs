@@ -39,6 +39,8 @@ pub(crate) struct Announcement {
 pub enum NotSent {
     /// Learned over iBGP, and this node reflects it to nobody of the peer's kind (RFC 4271 §9.2, RFC 4456 §6).
     IbgpToIbgp,
+    /// Long-lived stale, and the peer does not know what that is (RFC 9494 §4.3).
+    LongLivedStale,
     /// NO_ADVERTISE (RFC 1997).
     NoAdvertise,
     /// NO_EXPORT or NO_EXPORT_SUBCONFED towards eBGP (RFC 1997).
@@ -67,6 +69,7 @@ impl fmt::Display for NotSent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NotSent::IbgpToIbgp => "learned over iBGP and not reflected",
+            NotSent::LongLivedStale => "long-lived stale, which the peer does not know",
             NotSent::NoAdvertise => "community no-advertise",
             NotSent::NoExport => "community no-export",
             NotSent::RouteLeak => "would be a route leak",
@@ -211,6 +214,9 @@ fn well_known_communities(route: &Exported<'_>, key: &EgressKey) -> Result<(), N
     let marks = route.facts.marks;
     if !route.is_from_peer() {
         return Ok(());
+    }
+    if marks.contains(Marks::LLGR_STALE) && !key.takes_stale {
+        return Err(NotSent::LongLivedStale);
     }
     if marks.contains(Marks::NO_ADVERTISE) {
         return Err(NotSent::NoAdvertise);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipit_bgp::session::config::Role;
 use pipit_bgp::session::output::Negotiated;
@@ -75,6 +76,8 @@ pub(crate) struct PeerState {
     pub(crate) session: Option<SessionState>,
     /// Families whose stale paths wait for End-of-RIB or a deadline.
     pub(crate) retained: FamilySet,
+    /// How much longer they may wait than the restart time (RFC 9494); zero: no longer.
+    pub(crate) long_lived: FamilyMap<Duration>,
 }
 
 /// An Established session.
@@ -113,6 +116,7 @@ impl PeerTable {
             source: None,
             session: None,
             retained: FamilySet::EMPTY,
+            long_lived: FamilyMap::default(),
         };
         self.peers.insert(id, state);
     }

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use pipit_bgp::PeerId;
 use pipit_bgp::session::output::Negotiated;
+use pipit_bgp::{Family, PeerId};
 
 /// How long a peer that does not come up is waited for: longer than the retry of any peer that is alive.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -20,6 +20,9 @@ pub(crate) struct Recovery {
     own: Option<Own>,
     /// Peers whose stale routes go at a time.
     retained: HashMap<PeerId, Instant>,
+    /// Families of peers whose long-lived stale routes go at a time (RFC 9494 §4.2). A session that comes and goes
+    /// again without End-of-RIB in between does not put it off.
+    long_lived: HashMap<(PeerId, Family), Instant>,
 }
 
 #[derive(Debug)]
@@ -66,8 +69,15 @@ impl Recovery {
         }
     }
 
+    /// The peer has said End-of-RIB for a family.
+    pub(crate) fn end_of_rib(&mut self, id: PeerId, family: Family) {
+        self.long_lived.remove(&(id, family));
+    }
+
+    /// The peer has said End-of-RIB for every family.
     pub(crate) fn complete(&mut self, id: PeerId) {
         self.retained.remove(&id);
+        self.long_lived.retain(|(of, _), _| *of != id);
         if let Some(own) = &mut self.own {
             own.sending.remove(&id);
         }
@@ -84,18 +94,28 @@ impl Recovery {
         self.retained.insert(id, deadline);
     }
 
+    pub(crate) fn retain_long_lived(&mut self, id: PeerId, family: Family, deadline: Instant) {
+        self.long_lived.entry((id, family)).or_insert(deadline);
+    }
+
+    pub(crate) fn is_long_lived(&self, id: PeerId, family: Family) -> bool {
+        self.long_lived.contains_key(&(id, family))
+    }
+
+    /// Families whose long-lived stale time is over.
+    pub(crate) fn expired_long_lived(&mut self, now: Instant) -> Vec<(PeerId, Family)> {
+        self.long_lived
+            .extract_if(|_, at| *at <= now)
+            .map(|(key, _)| key)
+            .collect()
+    }
+
     /// Peers whose restart time is over.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<PeerId> {
-        let due: Vec<PeerId> = self
-            .retained
-            .iter()
-            .filter(|(_, at)| **at <= now)
-            .map(|(&id, _)| id)
-            .collect();
-        due.iter().for_each(|id| {
-            self.retained.remove(id);
-        });
-        due
+        self.retained
+            .extract_if(|_, at| *at <= now)
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// Whether our own recovery has just ended.
@@ -116,7 +136,12 @@ impl Recovery {
             let transfer = (!own.sending.is_empty()).then(|| own.began + TRANSFER);
             patience.into_iter().chain(transfer).max().unwrap_or(own.began)
         });
-        self.retained.values().copied().chain(own).min()
+        self.retained
+            .values()
+            .chain(self.long_lived.values())
+            .copied()
+            .chain(own)
+            .min()
     }
 }
 

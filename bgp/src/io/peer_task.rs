@@ -610,6 +610,13 @@ fn negotiated_view(negotiated: &Negotiated) -> NegotiatedView {
         ("route-refresh", negotiated.route_refresh),
         ("enhanced-route-refresh", negotiated.enhanced_refresh),
         ("graceful-restart", negotiated.graceful_restart.is_some()),
+        (
+            "long-lived-graceful-restart",
+            negotiated
+                .graceful_restart
+                .as_ref()
+                .is_some_and(|restart| restart.knows_long_lived),
+        ),
         ("add-path-send", !negotiated.add_path_send.is_empty()),
         ("add-path-receive", !negotiated.add_path_receive.is_empty()),
         ("extended-message", negotiated.max_message_len > 4096),

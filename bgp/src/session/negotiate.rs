@@ -48,6 +48,10 @@ pub(crate) fn our_open(config: &PeerConfig, resumption: Resumption) -> Open {
         capabilities.push(Capability::Role(role));
     }
     capabilities.extend(restart_capability(config, resumption));
+    if config.graceful_restart != GracefulRestart::Off {
+        // Without a family, as BIRD has it: we keep yours for as long as you say, and ask nothing for ours.
+        capabilities.push(Capability::LongLivedRestart(Vec::new()));
+    }
     capabilities.push(Capability::FourOctetAs(config.local_as));
     let mode = match config.add_path {
         AddPath::Off => None,
@@ -294,16 +298,23 @@ fn peer_restart(config: &PeerConfig, theirs: &Open) -> Option<PeerRestart> {
                 restart_time: Duration::from_secs((*restart_time).into()),
                 families: set(|_| true),
                 forwarding: set(|f| f.is_forwarding),
+                knows_long_lived: false,
                 long_lived: FamilyMap::default(),
+                long_lived_forwarding: FamilySet::EMPTY,
             })
         }
         _ => None,
     })?;
     for capability in &theirs.capabilities {
         if let Capability::LongLivedRestart(list) = capability {
-            for &(afi, safi, _, secs) in list {
-                if let Some(family) = Family::from_afi_safi(afi, safi) {
+            found.knows_long_lived = true;
+            for &(afi, safi, is_forwarding, secs) in list {
+                if let Some(family) = Family::from_afi_safi(afi, safi).filter(|f| found.families.contains(*f))
+                {
                     found.long_lived[family] = Duration::from_secs(secs.into());
+                    if is_forwarding {
+                        found.long_lived_forwarding.insert(family);
+                    }
                 }
             }
         }

@@ -60,8 +60,12 @@ pub struct PeerRestart {
     pub families: FamilySet,
     /// Families for which it kept its forwarding state (F bit).
     pub forwarding: FamilySet,
+    /// It knows long-lived graceful restart (RFC 9494 §3), and so takes routes that are marked stale.
+    pub knows_long_lived: bool,
     /// LLGR stale time by family; zero: none.
     pub long_lived: FamilyMap<Duration>,
+    /// Families for which it kept its forwarding state, as its LLGR capability has it.
+    pub long_lived_forwarding: FamilySet,
 }
 
 /// What the owner of the routes must know of a session.

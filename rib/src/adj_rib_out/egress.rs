@@ -28,6 +28,8 @@ pub(crate) struct EgressKey {
     pub(crate) role: Option<Role>,
     /// IPv4 next hops may be IPv6 and the other way round never.
     pub(crate) extended_next_hop: bool,
+    /// Long-lived stale routes may go to it (RFC 9494 §4.3).
+    pub(crate) takes_stale: bool,
     /// Whether the peer takes all paths of a prefix.
     pub(crate) all_paths: bool,
     pub(crate) encode: EncodeOptions,
@@ -70,7 +72,7 @@ impl EgressKey {
             route_refresh: _,
             enhanced_refresh: _,
             extended_next_hop,
-            graceful_restart: _,
+            graceful_restart,
             role: _,
             hostname: _,
             software: _,
@@ -92,6 +94,9 @@ impl EgressKey {
             filters: export[family].clone(),
             role: *role,
             extended_next_hop: *extended_next_hop,
+            takes_stale: graceful_restart
+                .as_ref()
+                .is_some_and(|restart| restart.knows_long_lived),
             all_paths: add_path_send.contains(family),
             encode: EncodeOptions {
                 four_octet_as: *four_octet_as,

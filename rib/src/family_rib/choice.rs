@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use pipit_bgp::NextHop;
+use pipit_bgp::wire::attr::Marks;
 use smallvec::SmallVec;
 
 use crate::best_path::{self, Candidate, DEFAULT_LOCAL_PREF, Preference, Selection};
@@ -13,7 +14,7 @@ use crate::fib::{FibAction, FibPrefix, FibTarget, Hop, Reachability, Tunnel};
 use crate::policy::PoolAction;
 use crate::rib::Shared;
 use crate::source::SourceId;
-use crate::table::{Path, PathFlags, PathId, PrefixId};
+use crate::table::{Path, PathId, PrefixId};
 
 impl<P: FibPrefix> FamilyRib<P> {
     /// The choice among the paths of a prefix as it stands.
@@ -125,8 +126,7 @@ pub(super) fn candidate<'a>(
         is_reachable,
         preference,
         is_second_hand,
-        is_llgr_stale: path.flags.contains(PathFlags::LLGR_STALE)
-            || facts.marks.contains(pipit_bgp::wire::attr::Marks::LLGR_STALE),
+        is_llgr_stale: facts.marks.contains(Marks::LLGR_STALE),
         facts,
         is_external: source.is_external,
         igp_metric,

@@ -3,6 +3,7 @@
 mod choice;
 mod groups;
 mod removal;
+mod stale;
 mod telling;
 
 use ipnet::IpNet;
@@ -150,6 +151,11 @@ impl<P: FibPrefix> FamilyRib<P> {
                 shared.attrs.retain(old.received);
                 old.received
             });
+            let attrs = if old.flags.contains(PathFlags::LLGR_STALE) {
+                stale::marked(shared, attrs)
+            } else {
+                attrs
+            };
             let path = self.table.path_mut(path_id);
             path.attrs = attrs;
             path.flags.set(PathFlags::REJECTED, effective.is_none());

@@ -206,18 +206,10 @@ impl Rib {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.shared.fib.handle_timeout(now);
         for id in self.recovery.expired(now) {
-            let Some(peer) = self.peers.get_mut(id) else {
-                continue;
-            };
-            let Some(source) = peer.source else { continue };
-            info!(peer = %peer.settings.name, "restart time is over: stale routes go");
-            let stale = std::mem::take(&mut peer.retained);
-            if peer.session.is_none() {
-                peer.source = None;
-                self.close_source(source);
-            } else {
-                stale.iter().for_each(|family| self.sweep(source, family));
-            }
+            self.end_restart_time(now, id);
+        }
+        for (id, family) in self.recovery.expired_long_lived(now) {
+            self.end_long_lived(id, family);
         }
         self.check_recovery(now);
     }

@@ -1,16 +1,19 @@
 //! Peers come, change, end, and go; what becomes of their routes.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pipit_bgp::session::output::{Negotiated, SessionEnd};
 use pipit_bgp::{Family, FamilyMap, FamilySet, PeerId};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::peer::{PeerSettings, SessionState};
 use crate::policy::PeerType;
 use crate::rib::{CREDIT, Output, Rib};
 use crate::source::{Source, SourceId};
+
+/// How long a peer that has come back may take to say everything again (RFC 4724 §4.2: an upper bound).
+const TRANSFER: Duration = Duration::from_secs(360);
 
 impl Rib {
     /// Adds a peer or changes it. A change of filters, next hop or role acts on stored routes: no session moves.
@@ -84,10 +87,20 @@ impl Rib {
             }
         };
         self.shared.sources[source].router_id = negotiated.remote_router_id;
+        let recovery = &self.recovery;
         let kept = negotiated
             .graceful_restart
             .as_ref()
-            .map_or(FamilySet::EMPTY, |restart| restart.forwarding);
+            .map_or(FamilySet::EMPTY, |restart| {
+                // RFC 9494 §4.2: beyond the restart time the other F bit counts.
+                Family::ALL
+                    .into_iter()
+                    .filter(|&family| match recovery.is_long_lived(id, family) {
+                        true => restart.long_lived_forwarding.contains(family),
+                        false => restart.forwarding.contains(family),
+                    })
+                    .collect()
+            });
         let lost: FamilySet = peer
             .retained
             .iter()
@@ -95,6 +108,9 @@ impl Rib {
             .collect();
         peer.retained = peer.retained.intersection(kept);
         self.recovery.up(id, &negotiated);
+        if !peer.retained.is_empty() {
+            self.recovery.retain_until(id, now + TRANSFER);
+        }
         peer.session = Some(SessionState {
             negotiated,
             families,
@@ -104,6 +120,7 @@ impl Rib {
             near_limit: FamilySet::EMPTY,
         });
         for family in lost.iter() {
+            self.recovery.end_of_rib(id, family);
             self.sweep(source, family);
         }
         self.regroup(id);
@@ -122,11 +139,13 @@ impl Rib {
         if end.retain.is_empty() {
             peer.retained = FamilySet::EMPTY;
             peer.source = None;
+            self.recovery.complete(id);
             self.close_source(source);
             self.check_recovery(now);
             return;
         }
         peer.retained = end.retain;
+        peer.long_lived = end.long_lived.clone();
         debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
         let entry = &mut self.shared.sources[source];
         for family in Family::ALL {
@@ -140,6 +159,53 @@ impl Rib {
         }
         self.recovery.retain_until(id, now + end.restart_time);
         self.check_recovery(now);
+    }
+
+    /// The time is over that a peer had for coming back, or for saying everything again since it did.
+    pub(super) fn end_restart_time(&mut self, now: Instant, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some(source) = peer.source else { return };
+        let is_up = peer.session.is_some();
+        let may_stay = |family: &Family| !is_up && !peer.long_lived[*family].is_zero();
+        let stays: FamilySet = peer.retained.iter().filter(may_stay).collect();
+        let goes = peer.retained.iter().filter(|family| !may_stay(family)).collect();
+        info!(peer = %peer.settings.name, kept_longer = !stays.is_empty(), "restart time is over: stale routes go");
+        peer.retained = stays;
+        for family in stays.iter() {
+            let deadline = now + peer.long_lived[family];
+            self.recovery.retain_long_lived(id, family, deadline);
+            match family {
+                Family::Ipv4Unicast => self.ipv4.begin_long_lived(&mut self.shared, source),
+                Family::Ipv6Unicast => self.ipv6.begin_long_lived(&mut self.shared, source),
+            }
+        }
+        self.let_go(id, source, goes);
+    }
+
+    /// A family's long-lived stale time is over.
+    pub(super) fn end_long_lived(&mut self, id: PeerId, family: Family) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        let Some(source) = peer.source else { return };
+        info!(peer = %peer.settings.name, %family, "long-lived stale time is over: stale routes go");
+        peer.retained.remove(family);
+        self.let_go(id, source, FamilySet::only(family));
+    }
+
+    /// Stale routes of these families go; with the last of them the source of a peer that is away.
+    fn let_go(&mut self, id: PeerId, source: SourceId, families: FamilySet) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.session.is_none() && peer.retained.is_empty() {
+            peer.source = None;
+            self.close_source(source);
+        } else {
+            families.iter().for_each(|family| self.sweep(source, family));
+        }
     }
 
     /// A peer's task has room for another frame.

@@ -150,6 +150,7 @@ impl Rib {
         };
         let was_retained = peer.retained.contains(family);
         peer.retained.remove(family);
+        self.recovery.end_of_rib(id, family);
         let is_complete = peer.session.as_mut().is_some_and(|session| {
             session.end_of_rib.insert(family);
             session
