@@ -117,6 +117,15 @@ impl AttrTable {
         Released::Gone(next_hop)
     }
 
+    /// Every set with the number of its uses.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (AttrId, u32)> {
+        (0..)
+            .map(AttrId)
+            .zip(&self.sets)
+            .filter(|(_, set)| set.count > 0)
+            .map(|(id, set)| (id, set.count))
+    }
+
     /// Number of distinct sets.
     pub(crate) fn len(&self) -> usize {
         self.index.len()

@@ -21,6 +21,7 @@ mod recovery;
 mod rib;
 mod source;
 mod table;
+pub mod verify;
 
 pub use peer::{NextHopMode, PeerSettings};
 pub use rib::{CREDIT, FamilyPolicy, NodeSettings, Output, Rib};

@@ -89,6 +89,12 @@ impl SourceTable {
         Some(SourceId(at))
     }
 
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        let numbered = (0..).map(SourceId).zip(&self.entries);
+        numbered.filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
+    }
+
     /// Forgets a source. **Invariant:** no path names it any more.
     pub(crate) fn remove(&mut self, id: SourceId) {
         self.entries[usize::from(id.0)] = None;

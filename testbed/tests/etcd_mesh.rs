@@ -158,7 +158,10 @@ fn nodes_come_and_go_and_the_mesh_switch_acts_by_etcd_too() {
         wait::until_eq("sessions without n3", CHANGE, || daemon.established(), &(1, 1));
     }
     // Without its block, the pod's own route stands alone until the node is gone, as with Calico.
-    assert_eq!(monitor.changes_beside(&["10.65.3.0/26", "10.65.3.2"]), Vec::<String>::new());
+    assert_eq!(
+        monitor.changes_beside(&["10.65.3.0/26", "10.65.3.2"]),
+        Vec::<String>::new()
+    );
 
     let switch = |is_on: bool| {
         let spec = json!({ "logSeverityScreen": "Info", "nodeToNodeMeshEnabled": is_on });

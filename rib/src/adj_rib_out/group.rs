@@ -1,12 +1,13 @@
 //! One update group: its journal, what it last said of each item, and its members.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pipit_bgp::wire::update::{Nlri, encode_end_of_rib, encode_withdraw};
 use pipit_bgp::{PeerId, Prefix};
 
+use crate::adj_rib_out::announcements::{AnnouncementId, Announcements};
 use crate::adj_rib_out::chunk::{Chunk, ChunkSource, Item, cut};
 use crate::adj_rib_out::egress::EgressKey;
 use crate::adj_rib_out::journal::{Journal, Position};
@@ -24,14 +25,6 @@ pub(crate) enum Paths {
     Best,
     /// A path: each is announced under an identifier of its own (RFC 7911).
     All,
-}
-
-/// Index of an announcement in its group; [`Self::NONE`]: not announced.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct AnnouncementId(u16);
-
-impl AnnouncementId {
-    const NONE: AnnouncementId = AnnouncementId(u16::MAX);
 }
 
 /// What a group last said of an item.
@@ -87,15 +80,15 @@ pub(crate) struct UpdateGroup {
     key: Arc<EgressKey>,
     journal: Journal,
     said: Vec<Said>,
-    announcements: Vec<Announcement>,
+    announcements: Announcements,
     members: Vec<Member>,
     chunks: VecDeque<Chunk>,
     announced: u32,
     announced_from: Vec<u32>,
     /// A member may have something to send: worth a poll.
     is_ready: bool,
-    /// Items that were withdrawn and wait for all members to know.
-    withdrawn: Vec<u32>,
+    /// Items that were withdrawn and wait for all members to know, in the order of the journal.
+    withdrawn: VecDeque<u32>,
 }
 
 impl UpdateGroup {
@@ -104,13 +97,13 @@ impl UpdateGroup {
             key,
             journal: Journal::default(),
             said: Vec::new(),
-            announcements: Vec::new(),
+            announcements: Announcements::default(),
             members: Vec::new(),
             chunks: VecDeque::new(),
             announced: 0,
             announced_from: Vec::new(),
             is_ready: false,
-            withdrawn: Vec::new(),
+            withdrawn: VecDeque::new(),
         }
     }
 
@@ -143,12 +136,42 @@ impl UpdateGroup {
     }
 
     /// A source is gone: what was once said of its routes is nobody's from now on.
-    pub(crate) fn forget_source(&mut self, source: SourceId) {
+    pub(crate) fn forget_sources(&mut self, sources: &HashSet<SourceId>) {
         self.said
             .iter_mut()
-            .filter(|said| said.source == source)
+            .filter(|said| sources.contains(&said.source))
             .for_each(|said| said.source = SourceId::LOCAL);
         self.chunks.clear();
+    }
+
+    /// What is wrong with the group's sums and its members' positions.
+    pub(crate) fn verify(&self, faults: &mut Vec<String>) {
+        let mut from: HashMap<SourceId, u32> = HashMap::new();
+        for item in 0..self.items() {
+            if let Some((_, source)) = self.said(item) {
+                *from.entry(source).or_default() += 1;
+            }
+        }
+        let total: u32 = from.values().sum();
+        if total != self.announced {
+            faults.push(format!(
+                "a group counts {} announcements and makes {total}",
+                self.announced
+            ));
+        }
+        for (at, &counted) in self.announced_from.iter().enumerate() {
+            let found = from.get(&SourceId(at as u16)).copied().unwrap_or(0);
+            if counted != found {
+                faults.push(format!(
+                    "a group counts {counted} announcements of source {at} and makes {found}"
+                ));
+            }
+        }
+        for member in &self.members {
+            if member.position > self.journal.end() {
+                faults.push(format!("{} has read past the journal's end", member.peer));
+            }
+        }
     }
 
     pub(crate) fn has_members(&self) -> bool {
@@ -165,12 +188,17 @@ impl UpdateGroup {
                 self.count(said.source, -1);
                 self.said[item as usize].announcement = AnnouncementId::NONE;
                 self.journal.record(item);
-                self.withdrawn.push(item);
+                self.withdrawn.push_back(item);
                 self.is_ready = true;
             }
             return;
         };
-        let announcement = self.announcement_id(announcement);
+        let said_now = &self.said;
+        let used = || said_now.iter().map(|said| said.announcement);
+        let Some(announcement) = self.announcements.id(announcement, used) else {
+            tracing::error!(family = %self.key.family, "more ways to announce routes than a group can hold: a route is withdrawn");
+            return self.set(item, None, false);
+        };
         if was_announced && !is_changed && said.announcement == announcement && said.source == source {
             return;
         }
@@ -196,6 +224,19 @@ impl UpdateGroup {
     /// Whether some member may still have to hear of an item.
     pub(crate) fn remembers(&self, item: u32) -> bool {
         self.journal.position(item).is_some()
+    }
+
+    /// How far a member has read.
+    pub(crate) fn read_to(&self, peer: PeerId) -> Position {
+        let member = self.members.iter().find(|member| member.peer == peer);
+        member.map_or(0, |member| member.position)
+    }
+
+    /// Whether who has read this far has not been told an item's last change, and may hold what was said before.
+    pub(crate) fn is_unread(&self, item: u32, read_to: Position) -> bool {
+        self.journal
+            .position(item)
+            .is_some_and(|position| position >= read_to)
     }
 
     /// Takes a peer in. Its feed starts at once: everything that is announced, then End-of-RIB.
@@ -250,7 +291,7 @@ impl UpdateGroup {
     /// What is announced for an item, and from whom.
     pub(crate) fn said(&self, item: u32) -> Option<(&Announcement, SourceId)> {
         let said = self.said.get(item as usize)?;
-        let announcement = self.announcements.get(usize::from(said.announcement.0))?;
+        let announcement = self.announcements.get(said.announcement)?;
         Some((announcement, said.source))
     }
 
@@ -346,7 +387,7 @@ impl UpdateGroup {
     fn cut<P: Prefix>(&self, from: Position, source: &impl ChunkSource<P>) -> Chunk {
         let items = self.journal.read(from).map(|(item, after)| {
             let said = self.said[item as usize];
-            let announcement = self.announcements.get(usize::from(said.announcement.0));
+            let announcement = self.announcements.get(said.announcement);
             (
                 Item {
                     item,
@@ -369,21 +410,22 @@ impl UpdateGroup {
             .min()
             .unwrap_or(self.journal.end());
         self.chunks.retain(|chunk| chunk.from >= read_by_all);
-        let (journal, said) = (&mut self.journal, &mut self.said);
-        self.withdrawn.retain(|&item| {
-            if said[item as usize].announcement != AnnouncementId::NONE {
-                return false;
+        while let Some(&item) = self.withdrawn.front() {
+            if self.said[item as usize].announcement == AnnouncementId::NONE
+                && let Some(position) = self.journal.position(item)
+            {
+                // What comes behind was withdrawn later.
+                if position >= read_by_all {
+                    break;
+                }
+                self.journal.forget(item);
+                self.said[item as usize] = UNSAID;
             }
-            let Some(position) = journal.position(item) else {
-                return false;
-            };
-            let is_known = position < read_by_all;
-            if is_known {
-                journal.forget(item);
-                said[item as usize] = UNSAID;
-            }
-            !is_known
-        });
+            self.withdrawn.pop_front();
+        }
+        if self.withdrawn.is_empty() {
+            self.withdrawn = VecDeque::new();
+        }
         if self.journal.wants_compaction() {
             self.chunks.clear();
             let positions = self
@@ -392,19 +434,6 @@ impl UpdateGroup {
                 .flat_map(|member| [Some(&mut member.position), member.feed_end.as_mut()]);
             self.journal.compact(positions.flatten());
         }
-    }
-
-    fn announcement_id(&mut self, announcement: Announcement) -> AnnouncementId {
-        // A handful in practice: what differs from route to route (originator, cluster) is not part of it.
-        if let Some(at) = self
-            .announcements
-            .iter()
-            .rposition(|known| *known == announcement)
-        {
-            return AnnouncementId(at as u16);
-        }
-        self.announcements.push(announcement);
-        AnnouncementId((self.announcements.len() - 1) as u16)
     }
 
     fn count(&mut self, source: SourceId, change: i32) {

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** an item's entry in force says what every member whose position is past it has been told.
 
+mod announcements;
 mod chunk;
 mod egress;
 mod group;

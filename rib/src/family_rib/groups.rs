@@ -1,5 +1,6 @@
 //! The update groups of a family, and peers that move between them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pipit_bgp::PeerId;
@@ -23,12 +24,12 @@ pub(crate) struct Move {
 }
 
 impl<P: FibPrefix> FamilyRib<P> {
-    /// Forgets a source whose paths are gone, so that its number can be used again.
-    pub(crate) fn forget_source(&mut self, source: SourceId) {
+    /// Forgets sources whose paths are gone, so that their numbers can be used again.
+    pub(crate) fn forget_sources(&mut self, sources: &HashSet<SourceId>) {
         self.groups
             .iter_mut()
             .flatten()
-            .for_each(|group| group.forget_source(source));
+            .for_each(|group| group.forget_sources(sources));
     }
 
     /// A peer may take frames again.
@@ -200,9 +201,11 @@ impl<P: FibPrefix> FamilyRib<P> {
         let Some(old) = self.group(from) else { return };
         let new = to.and_then(|to| self.group(to));
         let is_told = |group: &UpdateGroup, item| group.said(item).is_some_and(|(_, from)| from != source);
+        let read_to = old.read_to(peer);
         let view = |item| nlri_of(&self.table, old.paths(), item);
         let gone: Vec<Nlri<P>> = (0..old.items())
-            .filter(|&item| is_told(old, item) && !new.is_some_and(|new| is_told(new, item)))
+            .filter(|&item| is_told(old, item) || old.is_unread(item, read_to))
+            .filter(|&item| !new.is_some_and(|new| is_told(new, item)))
             .map(view)
             .collect();
         if !gone.is_empty() {

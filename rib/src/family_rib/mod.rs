@@ -5,6 +5,7 @@ mod groups;
 mod removal;
 mod stale;
 mod telling;
+mod verify;
 
 use ipnet::IpNet;
 use pipit_bgp::wire::update::Nlri;

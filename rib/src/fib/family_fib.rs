@@ -57,6 +57,10 @@ impl<P: FibPrefix> FamilyFib<P> {
         mark(&mut self.dirty, prefix, entry);
     }
 
+    pub(crate) fn wanted(&self, prefix: P) -> Option<TargetId> {
+        self.entries.get(&prefix)?.wanted()
+    }
+
     pub(crate) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }

@@ -151,6 +151,12 @@ impl Fib {
         P::family_of(self).set(prefix, target);
     }
 
+    /// Whether this is what the kernel is to have for a prefix.
+    pub(crate) fn wants<P: FibPrefix>(&self, prefix: P, target: Option<&FibTarget>) -> bool {
+        let wanted = P::family_ref(self).wanted(prefix);
+        wanted.map(|id| self.shapes.target(id)) == target.map(|target| normal::<P>(target.clone())).as_ref()
+    }
+
     /// From now on routes of ours that nobody wants are removed, those of an earlier life included.
     pub fn allow_sweep(&mut self) {
         if !self.may_sweep {
@@ -245,6 +251,9 @@ pub trait FibPrefix: Prefix {
     /// The half.
     #[doc(hidden)]
     fn family_of(fib: &mut Fib) -> &mut FamilyFib<Self>;
+    /// The half, to look at.
+    #[doc(hidden)]
+    fn family_ref(fib: &Fib) -> &FamilyFib<Self>;
     /// The metric that the kernel makes of zero.
     #[doc(hidden)]
     const METRIC_OF_ZERO: u32;
@@ -254,12 +263,18 @@ impl FibPrefix for Ipv4Net {
     fn family_of(fib: &mut Fib) -> &mut FamilyFib<Self> {
         &mut fib.ipv4
     }
+    fn family_ref(fib: &Fib) -> &FamilyFib<Self> {
+        &fib.ipv4
+    }
     const METRIC_OF_ZERO: u32 = 0;
 }
 
 impl FibPrefix for Ipv6Net {
     fn family_of(fib: &mut Fib) -> &mut FamilyFib<Self> {
         &mut fib.ipv6
+    }
+    fn family_ref(fib: &Fib) -> &FamilyFib<Self> {
+        &fib.ipv6
     }
     const METRIC_OF_ZERO: u32 = 1024;
 }

@@ -145,7 +145,7 @@ impl Rib {
             return;
         }
         peer.retained = end.retain;
-        peer.long_lived = end.long_lived.clone();
+        peer.long_lived = end.long_lived;
         debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
         let entry = &mut self.shared.sources[source];
         for family in Family::ALL {

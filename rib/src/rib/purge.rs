@@ -47,11 +47,11 @@ impl Rib {
         step(&mut self.ipv4, &mut self.shared, &mut purge.ipv4);
         step(&mut self.ipv6, &mut self.shared, &mut purge.ipv6);
         if purge.ipv4.is_none() && purge.ipv6.is_none() {
-            for source in take(&mut purge.under_way) {
-                self.ipv4.forget_source(source);
-                self.ipv6.forget_source(source);
-                self.shared.sources.remove(source);
-            }
+            let gone = take(&mut purge.under_way).into_iter().collect();
+            self.ipv4.forget_sources(&gone);
+            self.ipv6.forget_sources(&gone);
+            gone.into_iter()
+                .for_each(|source| self.shared.sources.remove(source));
         }
     }
 }

@@ -1,0 +1,479 @@
+//! A RIB with peers around it that read what they are sent, or do not.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ipnet::{IpNet, Ipv4Net};
+use pipit_bgp::session::output::{Negotiated, PeerRestart, SessionEnd};
+use pipit_bgp::wire::attr::{AttrEdit, AttrView, Change, originated};
+use pipit_bgp::wire::update::{
+    BatchItem, DecodeOptions, EncodeOptions, Nlri, UpdateBatch, decode, encode_announce, encode_end_of_rib,
+    encode_withdraw,
+};
+use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, FamilySet, NextHop, PeerId, RouterId};
+use pipit_rib::fib::{Fib, KernelAction, KernelEvent, KernelHop, KernelRoute};
+use pipit_rib::policy::{Action, Filter, Glob, Rule};
+use pipit_rib::{FamilyPolicy, NextHopMode, NodeSettings, Output, PeerSettings, Rib};
+
+pub(crate) const OWN_AS: Asn = Asn(64512);
+pub(crate) const RESTART_TIME: Duration = Duration::from_secs(120);
+pub(crate) const LONG_LIVED: Duration = Duration::from_secs(3600);
+const HEADER_LEN: usize = 19;
+const UPDATE: u8 = 2;
+
+/// What is characteristic of a peer. It is told apart from its number alone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) asn: Asn,
+    pub(crate) is_client: bool,
+    pub(crate) takes_all: bool,
+    pub(crate) knows_long_lived: bool,
+}
+
+pub(crate) const EXTERNAL: Kind = Kind {
+    asn: Asn(65001),
+    is_client: false,
+    takes_all: false,
+    knows_long_lived: true,
+};
+pub(crate) const CLIENT: Kind = Kind {
+    asn: OWN_AS,
+    is_client: true,
+    takes_all: false,
+    knows_long_lived: true,
+};
+
+/// A route as a peer announces it. The tag is a community that tells it from all others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    pub(crate) tag: u32,
+    pub(crate) local_pref: u32,
+    pub(crate) path_len: u8,
+    /// Another community; zero: none.
+    pub(crate) mark: u32,
+}
+
+impl Route {
+    pub(crate) fn tagged(tag: u32) -> Route {
+        Route {
+            tag,
+            local_pref: 100,
+            path_len: 1,
+            mark: 0,
+        }
+    }
+}
+
+/// The other end of a session.
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    pub(crate) settings: PeerSettings,
+    pub(crate) is_up: bool,
+    /// Takes frames, and does not read them.
+    pub(crate) is_stuck: bool,
+    unread: VecDeque<Bytes>,
+    /// What it was told: communities by prefix and path identifier.
+    pub(crate) held: BTreeMap<(Ipv4Net, u32), Vec<u32>>,
+    pub(crate) end_of_rib: bool,
+    /// UPDATEs and prefixes in them since somebody last looked.
+    pub(crate) told: usize,
+}
+
+pub(crate) struct Bench {
+    pub(crate) rib: Rib,
+    pub(crate) now: Instant,
+    pub(crate) peers: BTreeMap<u32, Peer>,
+    pub(crate) outputs: Vec<Output>,
+}
+
+pub(crate) fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+pub(crate) fn accept_all() -> Arc<Filter> {
+    filter("accept", vec![rule(Action::Accept(Vec::new()))])
+}
+
+pub(crate) fn filter(name: &str, rules: Vec<Rule>) -> Arc<Filter> {
+    Arc::new(Filter {
+        name: name.into(),
+        rules,
+    })
+}
+
+pub(crate) fn rule(action: Action) -> Rule {
+    Rule {
+        conditions: Vec::new(),
+        action,
+    }
+}
+
+pub(crate) fn address(peer: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0a00_0100 + peer)
+}
+
+impl Bench {
+    /// A reflector at 10.0.0.1/16 whose kernel is ready.
+    pub(crate) fn new() -> Bench {
+        let node = NodeSettings {
+            router_id: RouterId(Ipv4Addr::new(10, 0, 0, 1)),
+            local_as: OWN_AS,
+            cluster_id: Some(ClusterId(Ipv4Addr::new(10, 0, 0, 1))),
+            addresses: FamilyMap::default(),
+            max_paths: 16,
+            route_protocol: 12,
+        };
+        let mut rib = Rib::new(node, Fib::new(12));
+        let now = Instant::now();
+        let on_link = KernelHop {
+            gateway: None,
+            device: 1,
+            is_onlink: false,
+            weight: 1,
+        };
+        let kernel = vec![
+            KernelEvent::DumpBegin,
+            KernelEvent::Link {
+                index: 1,
+                name: "eth0".into(),
+                is_up: true,
+                has_carrier: true,
+            },
+            KernelEvent::Address {
+                device: 1,
+                address: IpAddr::from([10, 0, 0, 1]),
+                net: "10.0.0.0/16".parse().unwrap(),
+            },
+            KernelEvent::Route {
+                prefix: "10.0.0.0/16".parse().unwrap(),
+                protocol: 2,
+                route: KernelRoute {
+                    action: KernelAction::Unicast([on_link].into_iter().collect()),
+                    metric: 0,
+                },
+                is_replacement: false,
+            },
+            KernelEvent::DumpEnd,
+        ];
+        rib.handle_kernel(now, kernel);
+        let policy = FamilyPolicy {
+            // The connected network would be a route like any other.
+            ignored_interfaces: vec![Glob::new("eth0")],
+            ..FamilyPolicy::default()
+        };
+        rib.set_policy(Family::Ipv4Unicast, policy);
+        rib.begin_recovery(now, []);
+        let mut bench = Bench {
+            rib,
+            now,
+            peers: BTreeMap::new(),
+            outputs: Vec::new(),
+        };
+        bench.settle();
+        bench
+    }
+
+    pub(crate) fn add(&mut self, id: u32, kind: Kind) {
+        let settings = PeerSettings {
+            name: format!("p{id}"),
+            address: address(id).into(),
+            local_as: OWN_AS,
+            remote_as: kind.asn,
+            next_hop: NextHopMode::Auto,
+            is_client: kind.is_client,
+            allowed_local_as: 0,
+            max_prefixes: None,
+            accepts_local_pref: true,
+            role: None,
+            import: FamilyMap {
+                ipv4: vec![accept_all()],
+                ipv6: Vec::new(),
+            },
+            export: FamilyMap {
+                ipv4: vec![accept_all()],
+                ipv6: Vec::new(),
+            },
+        };
+        self.rib.set_peer(PeerId(id), settings.clone());
+        let peer = Peer {
+            kind,
+            settings,
+            is_up: false,
+            is_stuck: false,
+            unread: VecDeque::new(),
+            held: BTreeMap::new(),
+            end_of_rib: false,
+            told: 0,
+        };
+        self.peers.insert(id, peer);
+    }
+
+    pub(crate) fn change(&mut self, id: u32, change: impl FnOnce(&mut PeerSettings)) {
+        let peer = self.peers.get_mut(&id).unwrap();
+        change(&mut peer.settings);
+        self.rib.set_peer(PeerId(id), peer.settings.clone());
+        self.settle();
+    }
+
+    pub(crate) fn up(&mut self, id: u32) {
+        let peer = self.peers.get_mut(&id).unwrap();
+        peer.is_up = true;
+        let ipv4 = FamilySet::only(Family::Ipv4Unicast);
+        let negotiated = Negotiated {
+            remote_router_id: RouterId(address(id)),
+            remote_as: peer.kind.asn,
+            local_address: IpAddr::from([10, 0, 0, 1]),
+            families: ipv4,
+            hold_time: Duration::from_secs(90),
+            four_octet_as: true,
+            max_message_len: 4096,
+            add_path_send: if peer.kind.takes_all {
+                ipv4
+            } else {
+                FamilySet::EMPTY
+            },
+            add_path_receive: FamilySet::EMPTY,
+            route_refresh: true,
+            enhanced_refresh: true,
+            extended_next_hop: false,
+            graceful_restart: Some(PeerRestart {
+                restarting: false,
+                notification: true,
+                restart_time: RESTART_TIME,
+                families: ipv4,
+                forwarding: ipv4,
+                knows_long_lived: peer.kind.knows_long_lived,
+                long_lived: FamilyMap::default(),
+                long_lived_forwarding: ipv4,
+            }),
+            role: None,
+            hostname: None,
+            software: None,
+        };
+        self.rib.handle_up(self.now, PeerId(id), Box::new(negotiated));
+        self.settle();
+    }
+
+    /// The session ends. `long_lived`: `None` for good, otherwise the routes stay for the restart time and this.
+    pub(crate) fn down(&mut self, id: u32, long_lived: Option<Duration>) {
+        let peer = self.peers.get_mut(&id).unwrap();
+        peer.is_up = false;
+        peer.unread.clear();
+        peer.held.clear();
+        peer.end_of_rib = false;
+        let end = SessionEnd {
+            reason: "test".into(),
+            retain: long_lived.map_or(FamilySet::EMPTY, |_| FamilySet::only(Family::Ipv4Unicast)),
+            restart_time: RESTART_TIME,
+            long_lived: FamilyMap {
+                ipv4: long_lived.unwrap_or_default(),
+                ipv6: Duration::ZERO,
+            },
+        };
+        self.rib.handle_down(self.now, PeerId(id), &end);
+        self.settle();
+    }
+
+    pub(crate) fn announce(&mut self, id: u32, prefix: Ipv4Net, route: Route) {
+        let kind = self.peers[&id].kind;
+        let asn = if kind.asn == OWN_AS { Asn(65500) } else { kind.asn };
+        let communities = [route.tag, route.mark];
+        let edit = AttrEdit {
+            prepend_as: (0..route.path_len).map(|_| asn).collect(),
+            local_pref: Change::Set(route.local_pref),
+            add_communities: communities.into_iter().filter(|&c| c != 0).collect(),
+            ..AttrEdit::default()
+        };
+        let mut attrs = Vec::new();
+        edit.apply(&originated(), &mut attrs);
+        let mut bytes = Vec::new();
+        let next_hop = NextHop::from(IpAddr::from(address(id)));
+        encode_announce(&mut bytes, &options(false), &attrs, next_hop, &[nlri(prefix)]).unwrap();
+        self.receive(id, &bytes);
+    }
+
+    pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net) {
+        let mut bytes = Vec::new();
+        encode_withdraw(&mut bytes, &options(false), &[nlri(prefix)]);
+        self.receive(id, &bytes);
+    }
+
+    pub(crate) fn end_of_rib(&mut self, id: u32) {
+        let mut bytes = Vec::new();
+        encode_end_of_rib(&mut bytes, Family::Ipv4Unicast);
+        self.receive(id, &bytes);
+    }
+
+    /// The peer asks for everything again.
+    pub(crate) fn refresh(&mut self, id: u32) {
+        let batch = UpdateBatch {
+            items: vec![BatchItem::RefreshRequest(Family::Ipv4Unicast)],
+            ..UpdateBatch::default()
+        };
+        self.rib.handle_routes(self.now, PeerId(id), &batch);
+        self.settle();
+    }
+
+    fn receive(&mut self, id: u32, bytes: &[u8]) {
+        let mut batch = UpdateBatch::default();
+        for body in updates(bytes) {
+            // LOCAL_PREF over eBGP is for the settings to judge, so it must come through here.
+            decode(body, &decode_options(false, false), &mut batch).unwrap();
+        }
+        self.rib.handle_routes(self.now, PeerId(id), &batch);
+        self.settle();
+    }
+
+    pub(crate) fn stick(&mut self, id: u32) {
+        self.peers.get_mut(&id).unwrap().is_stuck = true;
+    }
+
+    /// The peer reads again.
+    pub(crate) fn unstick(&mut self, id: u32) {
+        let peer = self.peers.get_mut(&id).unwrap();
+        peer.is_stuck = false;
+        for bytes in std::mem::take(&mut peer.unread) {
+            self.deliver(id, &bytes);
+        }
+        self.settle();
+    }
+
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.now += time;
+        self.rib.handle_timeout(self.now);
+        self.settle();
+    }
+
+    /// Lets the RIB and its peers do all they can.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            self.rib.flush();
+            let mut is_idle = !self.rib.has_backlog();
+            while let Some(output) = self.rib.poll_output() {
+                is_idle = false;
+                match output {
+                    Output::Frame(PeerId(id), bytes) => self.deliver(id, &bytes),
+                    other => self.outputs.push(other),
+                }
+            }
+            // The kernel takes whatever it is given.
+            while self.rib.fib().poll_batch().is_some() {
+                self.rib.fib().handle_result(&[]);
+            }
+            if is_idle {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, id: u32, bytes: &Bytes) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.is_up) else {
+            return;
+        };
+        if peer.is_stuck {
+            peer.unread.push_back(bytes.clone());
+            return;
+        }
+        let mut batch = UpdateBatch::default();
+        for body in updates(bytes) {
+            decode(
+                body,
+                &decode_options(peer.kind.takes_all, peer.kind.asn != OWN_AS),
+                &mut batch,
+            )
+            .unwrap();
+        }
+        for item in &batch.items {
+            match item {
+                BatchItem::Announce { attrs, nlri, .. } => {
+                    let attrs = AttrView::new(&batch.attr_bytes[attrs.start as usize..attrs.end as usize]);
+                    for nlri in &batch.ipv4[nlri.start as usize..nlri.end as usize] {
+                        peer.told += 1;
+                        peer.held
+                            .insert((nlri.prefix, nlri.path_id), attrs.communities().collect());
+                    }
+                }
+                BatchItem::Withdraw { nlri, .. } => {
+                    for nlri in &batch.ipv4[nlri.start as usize..nlri.end as usize] {
+                        peer.told += 1;
+                        peer.held.remove(&(nlri.prefix, nlri.path_id));
+                    }
+                }
+                BatchItem::EndOfRib(_) => peer.end_of_rib = true,
+                other => panic!("an UPDATE that holds {other:?}"),
+            }
+        }
+        self.rib.handle_drained(PeerId(id));
+    }
+
+    /// What a peer holds, by the tags of the routes.
+    pub(crate) fn tags(&self, id: u32) -> BTreeMap<Ipv4Net, Vec<u32>> {
+        let mut tags: BTreeMap<Ipv4Net, Vec<u32>> = BTreeMap::new();
+        for ((prefix, _), communities) in &self.peers[&id].held {
+            let tag = communities.iter().find(|&&c| c < 0xffff_0000).copied();
+            tags.entry(*prefix).or_default().push(tag.unwrap_or(0));
+        }
+        tags.values_mut().for_each(|tags| tags.sort_unstable());
+        tags
+    }
+
+    /// Whether everything that is kept up step by step is as it should be.
+    pub(crate) fn verify(&self) {
+        assert_eq!(self.rib.verify(), Vec::<String>::new());
+    }
+
+    /// The prefixes that a peer holds with this community.
+    pub(crate) fn holds_with(&self, id: u32, community: u32) -> Vec<IpNet> {
+        let held = &self.peers[&id].held;
+        let with = held
+            .iter()
+            .filter(|(_, communities)| communities.contains(&community));
+        with.map(|((prefix, _), _)| IpNet::from(*prefix)).collect()
+    }
+}
+
+fn nlri(prefix: Ipv4Net) -> Nlri<Ipv4Net> {
+    Nlri { prefix, path_id: 0 }
+}
+
+fn options(add_path: bool) -> EncodeOptions {
+    EncodeOptions {
+        four_octet_as: true,
+        add_path: families(add_path),
+        max_message_len: 4096,
+    }
+}
+
+fn decode_options(add_path: bool, is_external: bool) -> DecodeOptions {
+    DecodeOptions {
+        four_octet_as: true,
+        add_path: families(add_path),
+        families: FamilySet::only(Family::Ipv4Unicast),
+        extended_next_hop: false,
+        is_external,
+    }
+}
+
+fn families(is_on: bool) -> FamilySet {
+    if is_on {
+        FamilySet::only(Family::Ipv4Unicast)
+    } else {
+        FamilySet::EMPTY
+    }
+}
+
+/// The bodies of the UPDATEs in a run of messages; others (ROUTE-REFRESH) are passed over.
+fn updates(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut bodies = Vec::new();
+    while !bytes.is_empty() {
+        let len = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
+        if bytes[18] == UPDATE {
+            bodies.push(&bytes[HEADER_LEN..len]);
+        }
+        bytes = &bytes[len..];
+    }
+    bodies
+}

@@ -1,0 +1,10 @@
+//! The RIB as its neighbours see it: sessions bring UPDATEs in, frames are decoded as the other end would.
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod restart;

@@ -1,0 +1,152 @@
+//! Peers that restart (RFC 4724), and stay away longer (RFC 9494).
+
+use std::time::Duration;
+
+use crate::bench::{Bench, CLIENT, EXTERNAL, Kind, LONG_LIVED, RESTART_TIME, Route, net};
+
+const LLGR_STALE: u32 = 0xffff_0006;
+const NO_LLGR: u32 = 0xffff_0007;
+
+/// Peers 1 and 2 announce, 3 and 4 listen; 4 has never heard of long-lived graceful restart.
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    let old = Kind {
+        knows_long_lived: false,
+        ..CLIENT
+    };
+    for (id, kind) in [(1, CLIENT), (2, CLIENT), (3, CLIENT), (4, old)] {
+        bench.add(id, kind);
+        bench.up(id);
+        bench.end_of_rib(id);
+    }
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.announce(1, net("10.2.0.0/16"), Route::tagged(12));
+    let last_choice = Route {
+        local_pref: 50,
+        ..Route::tagged(22)
+    };
+    bench.announce(2, net("10.2.0.0/16"), last_choice);
+    bench
+}
+
+fn tags(bench: &Bench, id: u32) -> Vec<u32> {
+    bench.tags(id).into_values().flatten().collect()
+}
+
+#[test]
+fn rfc4724_4_2_routes_stay_for_the_restart_time_and_go_at_end_of_rib_unless_said_again() {
+    let mut bench = bench();
+    bench.down(1, Some(Duration::ZERO));
+    assert_eq!(tags(&bench, 3), [11, 12]);
+    bench.advance(RESTART_TIME / 2);
+    bench.up(1);
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    let told = bench.peers[&3].told;
+    // The restart time has passed, but the peer is there and may take its time.
+    bench.advance(RESTART_TIME);
+    assert_eq!(tags(&bench, 3), [11, 12]);
+    bench.end_of_rib(1);
+    assert_eq!(tags(&bench, 3), [11, 22]);
+    assert_eq!(bench.peers[&3].told, told + 1, "what was said again is no news");
+    bench.verify();
+}
+
+#[test]
+fn rfc4724_4_2_routes_go_when_the_peer_does_not_come_back() {
+    let mut bench = bench();
+    bench.down(1, Some(Duration::ZERO));
+    bench.advance(RESTART_TIME);
+    assert_eq!(tags(&bench, 3), [22]);
+    bench.verify();
+}
+
+#[test]
+fn rfc9494_4_2_beyond_the_restart_time_stale_routes_are_the_last_choice_and_then_go() {
+    let mut bench = bench();
+    bench.down(1, Some(LONG_LIVED));
+    assert_eq!(
+        tags(&bench, 3),
+        [11, 12],
+        "nothing changes within the restart time"
+    );
+    bench.advance(RESTART_TIME);
+    assert_eq!(tags(&bench, 3), [11, 22]);
+    assert_eq!(bench.holds_with(3, LLGR_STALE), [net("10.1.0.0/16").into()]);
+    bench.verify();
+    bench.advance(LONG_LIVED);
+    assert_eq!(tags(&bench, 3), [22]);
+    bench.verify();
+}
+
+#[test]
+fn rfc9494_4_3_stale_routes_do_not_go_to_peers_that_do_not_know_them() {
+    let mut bench = bench();
+    bench.down(1, Some(LONG_LIVED));
+    assert_eq!(tags(&bench, 4), [11, 12]);
+    bench.advance(RESTART_TIME);
+    assert_eq!(tags(&bench, 4), [22]);
+    bench.up(1);
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.end_of_rib(1);
+    assert_eq!(tags(&bench, 4), [11, 22]);
+    assert_eq!(bench.holds_with(3, LLGR_STALE), []);
+    bench.verify();
+}
+
+#[test]
+fn rfc9494_4_2_no_llgr_routes_are_not_kept_longer() {
+    let mut bench = bench();
+    let hasty = Route {
+        mark: NO_LLGR,
+        ..Route::tagged(13)
+    };
+    bench.announce(1, net("10.3.0.0/16"), hasty);
+    bench.down(1, Some(LONG_LIVED));
+    assert_eq!(tags(&bench, 3), [11, 12, 13]);
+    bench.advance(RESTART_TIME);
+    assert_eq!(tags(&bench, 3), [11, 22]);
+    bench.verify();
+}
+
+#[test]
+fn rfc9494_4_2_coming_and_going_does_not_put_the_end_off() {
+    let mut bench = bench();
+    bench.down(1, Some(LONG_LIVED));
+    bench.advance(RESTART_TIME);
+    bench.advance(LONG_LIVED / 2);
+    bench.up(1);
+    bench.down(1, Some(LONG_LIVED));
+    bench.advance(LONG_LIVED / 2);
+    assert_eq!(tags(&bench, 3), [22]);
+    bench.verify();
+}
+
+#[test]
+fn a_changed_import_policy_keeps_the_mark_of_stale_routes() {
+    let mut bench = bench();
+    bench.down(1, Some(LONG_LIVED));
+    bench.advance(RESTART_TIME);
+    bench.change(1, |settings| settings.allowed_local_as = 1);
+    assert_eq!(bench.holds_with(3, LLGR_STALE), [net("10.1.0.0/16").into()]);
+    bench.verify();
+}
+
+#[test]
+fn a_peer_lost_for_good_takes_its_routes_with_it_and_its_number_is_used_again() {
+    let mut bench = bench();
+    bench.add(5, EXTERNAL);
+    for round in 0..3 {
+        bench.up(5);
+        for third in 0..200 {
+            bench.announce(
+                5,
+                net(&format!("10.9.{third}.0/24")),
+                Route::tagged(round * 1000 + 100),
+            );
+        }
+        assert_eq!(bench.tags(3).len(), 202);
+        bench.down(5, None);
+        assert_eq!(tags(&bench, 3), [11, 12]);
+        bench.verify();
+    }
+}
