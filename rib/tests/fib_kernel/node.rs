@@ -1,12 +1,13 @@
 //! A FIB with its netlink threads, driven as the RIB's task drives it, and an observer of the kernel.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use pipit_rib::fib::{Fib, FibAction, FibEvent, FibTarget, Hop, Tunnel};
+use pipit_rib::fib::{Fib, FibAction, FibEvent, FibTarget, Hop, LearnedRoute, Tunnel};
 use pipit_rib::io::netlink::{self, Report, Request};
 use tokio::sync::mpsc;
 
@@ -24,6 +25,7 @@ pub(crate) struct Node {
     runtime: tokio::runtime::Runtime,
     pub(crate) adopted: Option<usize>,
     pub(crate) changed_next_hops: Vec<IpAddr>,
+    pub(crate) learned: BTreeMap<IpNet, LearnedRoute>,
 }
 
 impl Node {
@@ -42,6 +44,7 @@ impl Node {
             runtime,
             adopted: None,
             changed_next_hops: Vec::new(),
+            learned: BTreeMap::new(),
         };
         node.until("the first dump", |node| node.adopted.is_some());
         node
@@ -118,6 +121,12 @@ impl Node {
                 FibEvent::WantsDump => self.requests.try_send(Request::Dump).unwrap(),
                 FibEvent::Loaded { adopted } => self.adopted = Some(adopted),
                 FibEvent::NextHopChanged(address, _) => self.changed_next_hops.push(address),
+                FibEvent::Learned(prefix, _, route) => {
+                    match route {
+                        Some(route) => self.learned.insert(prefix, route),
+                        None => self.learned.remove(&prefix),
+                    };
+                }
             }
         }
         while let Some(batch) = self.fib.poll_batch() {

@@ -108,6 +108,11 @@ impl DumpReader {
         }
     }
 
+    /// Whether a message is the first of a dump.
+    pub(super) fn begins(&self, message: &Message<'_>) -> bool {
+        self.stage.is_none() && message.sequence == sequence_of(0)
+    }
+
     /// Looks at a message before its event is taken: it may begin or end a dump.
     pub(super) fn follow(&mut self, message: &Message<'_>, events: &mut Vec<KernelEvent>) -> io::Result<()> {
         let is_answer = message.port == self.starter.endpoint.port && message.sequence != 0;

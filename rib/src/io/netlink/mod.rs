@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! RIB task ─ Request ─► writer ─ route changes, 256 to a datagram ─► kernel
-//!    ▲                     └──── asks for a dump on the monitor's socket ──┐
-//!    └──── Report ───── writer: what was refused                           ▼
-//!    └──── Report ───── monitor: notifications and dumps, in the kernel's order
+//!    ▲                     └── a marker for each answer, requests for dumps ─┐
+//!    │                                           on the monitor's socket    ▼
+//!    └──── Report ───── monitor: notifications, answers, dumps: in the kernel's order
 //! ```
 //!
 //! Threads and not tasks, since a batch of five hundred routes keeps the kernel busy for a millisecond, in which
 //! keepalives should go out. Both ends are bounded; a listener that is not heard overruns in the kernel, which is
 //! noticed and mended by a dump. The monitor's socket drops notifications of the writer's changes in the kernel.
 
+mod answers;
 mod decode;
 mod dump;
 mod encode;
@@ -26,6 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::fib::{FibOp, FibRefusal, KernelEvent};
 use crate::io::netlink::dump::DumpStarter;
+use crate::io::netlink::monitor::Monitor;
 use crate::io::netlink::socket::Endpoint;
 use crate::io::netlink::writer::Writer;
 
@@ -48,7 +50,8 @@ pub enum Request {
 pub enum Report {
     /// Things that are, or changed.
     Events(Vec<KernelEvent>),
-    /// The oldest batch was carried out but for these, in the order of its operations.
+    /// The oldest batch was carried out but for these, in the order of its operations. What the kernel said before
+    /// it answered has been reported; what is reported from now on happened afterwards.
     Applied(Vec<FibRefusal>),
 }
 
@@ -81,10 +84,12 @@ pub fn spawn(
     let dumps = Arc::new(DumpStarter::new(monitor, table));
     // Listening starts before the first dump, so nothing falls between the two.
     monitor::subscribe(&dumps).map_err(NetlinkError::Socket)?;
-    let (to_rib, heard) = (report.clone(), Arc::clone(&dumps));
-    start("netlink-monitor", move || monitor::listen(&heard, table, &to_rib))?;
+    let (answering, answered) = answers::channel();
+    let heard = Arc::clone(&dumps);
+    let monitor = Monitor::new(heard, table, answered, report);
+    start("netlink-monitor", move || monitor.listen())?;
     let writer = Writer::new(writer, protocol, table);
-    start("netlink-writer", move || writer.run(requests, &dumps, &report))?;
+    start("netlink-writer", move || writer.run(requests, &dumps, answering))?;
     Ok((request, reports))
 }
 
