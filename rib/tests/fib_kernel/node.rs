@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use ipnet::{IpNet, Ipv4Net};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use pipit_rib::fib::{Fib, FibAction, FibEvent, FibTarget, Hop, LearnedRoute, Tunnel};
+use pipit_rib::fib::{
+    Fib, FibAction, FibEvent, FibTarget, Hop, KernelEvent, LearnedFrom, LearnedRoute, Tunnel,
+};
 use pipit_rib::io::netlink::{self, Report, Request};
 use tokio::sync::mpsc;
 
@@ -25,6 +27,7 @@ pub(crate) struct Node {
     runtime: tokio::runtime::Runtime,
     pub(crate) adopted: Option<usize>,
     pub(crate) changed_next_hops: Vec<IpAddr>,
+    /// Other programs' routes that may be announced.
     pub(crate) learned: BTreeMap<IpNet, LearnedRoute>,
 }
 
@@ -121,7 +124,8 @@ impl Node {
                 FibEvent::WantsDump => self.requests.try_send(Request::Dump).unwrap(),
                 FibEvent::Loaded { adopted } => self.adopted = Some(adopted),
                 FibEvent::NextHopChanged(address, _) => self.changed_next_hops.push(address),
-                FibEvent::Learned(prefix, _, route) => {
+                FibEvent::Learned(_, LearnedFrom::Connected, _) => {}
+                FibEvent::Learned(prefix, LearnedFrom::Kernel, route) => {
                     match route {
                         Some(route) => self.learned.insert(prefix, route),
                         None => self.learned.remove(&prefix),
@@ -132,6 +136,15 @@ impl Node {
         while let Some(batch) = self.fib.poll_batch() {
             self.requests.try_send(Request::Apply(batch)).unwrap();
         }
+    }
+
+    /// Has the tables dumped once more, and waits for that.
+    pub(crate) fn dump(&mut self) {
+        let before = self.fib.counts().dumps;
+        self.fib.handle_kernel([KernelEvent::Overrun]);
+        self.until("a dump", |node| {
+            node.fib.counts().dumps > before && node.fib.is_settled()
+        });
     }
 
     /// State of one prefix.
