@@ -26,6 +26,7 @@ pub fn node_settings(state: &DesiredState) -> NodeSettings {
             ipv6: state.ipv6.address,
         },
         max_paths: usize::from(state.cluster_extensions.max_paths),
+        route_protocol: state.cluster_extensions.route_protocol,
     }
 }
 

@@ -42,6 +42,8 @@ pub struct NodeSettings {
     pub addresses: FamilyMap<Option<IpAddr>>,
     /// Width of ECMP sets, at least 1.
     pub max_paths: usize,
+    /// Linux protocol number that our kernel routes carry.
+    pub route_protocol: u8,
 }
 
 /// The policy of one family.

@@ -153,6 +153,7 @@ fn unknown_node() -> NodeSettings {
         cluster_id: None,
         addresses: FamilyMap::default(),
         max_paths: 16,
+        route_protocol: PROTOCOL,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pipit_bgp::session::config::{AddPath, GracefulRestart, Role};
+use pipit_datastore::lower;
 use pipit_datastore::model::MassWithdrawalGuard;
 use serde_json::json;
 
@@ -92,6 +93,8 @@ fn the_clusters_annotations() {
     let found = &plan.cluster_extensions;
     assert_eq!((found.max_paths, found.route_protocol), (4, 200));
     assert_eq!(found.mass_withdrawal_guard, MassWithdrawalGuard::Off);
+    let lowered = lower::node_settings(&plan);
+    assert_eq!((lowered.max_paths, lowered.route_protocol), (4, 200));
     let found = plan_n1(&[]).cluster_extensions;
     assert_eq!((found.max_paths, found.route_protocol), (16, 12));
     assert_eq!(found.mass_withdrawal_guard, MassWithdrawalGuard::On);
