@@ -78,6 +78,7 @@ impl FakeKernel {
             (old, Some((protocol, route))) => {
                 self.routes.insert(key, (protocol, route.clone()));
                 KernelEvent::Route {
+                    table: Table::Ours,
                     prefix,
                     protocol,
                     route,
@@ -85,6 +86,7 @@ impl FakeKernel {
                 }
             }
             (Some((protocol, route)), None) => KernelEvent::RouteGone {
+                table: Table::Ours,
                 prefix,
                 protocol,
                 route,
@@ -217,6 +219,7 @@ impl FakeKernel {
                 let len = 1 + random.below(4);
                 part.take(len)
                     .map(|(&(prefix, _), (protocol, route))| KernelEvent::Route {
+                        table: Table::Ours,
                         prefix,
                         protocol: *protocol,
                         route: route.clone(),

@@ -101,6 +101,7 @@ impl History {
             0 => KernelRoute {
                 action: KernelAction::Blackhole,
                 metric,
+                source: None,
             },
             1 => unicast(&[way(Some("198.51.100.9"), self.eth1)], metric),
             _ => unicast(&[way(Some("192.0.2.9"), 2)], metric),
@@ -284,7 +285,11 @@ impl History {
         let metric = target.metric;
         let FibAction::Via(hops) = &target.action else {
             let action = KernelAction::Blackhole;
-            return Some(KernelRoute { action, metric });
+            return Some(KernelRoute {
+                action,
+                metric,
+                source: None,
+            });
         };
         let mut ways: Vec<KernelHop> = hops.iter().filter_map(|hop| self.way_to(hop.next_hop)).collect();
         ways.sort();

@@ -31,6 +31,8 @@ use crate::io::netlink::monitor::Monitor;
 use crate::io::netlink::socket::Endpoint;
 use crate::io::netlink::writer::Writer;
 
+/// RT_TABLE_MAIN.
+pub const MAIN: u32 = 254;
 /// Requests that may wait. The FIB has at most two batches and one dump under way, so sending never blocks.
 const REQUESTS: usize = 4;
 /// Reports that may wait: few, since each holds hundreds of events.
@@ -66,15 +68,13 @@ pub enum NetlinkError {
     Permission,
 }
 
-/// Starts both threads, in the network namespace of the caller. `protocol` and `table` say which routes are ours.
+/// Starts both threads, in the network namespace of the caller. `table` is the one to write to; of others, only the
+/// main one is listened to.
 /// Nothing is reported before the first [`Request::Dump`] but changes.
 ///
 /// # Errors
 /// When the sockets cannot be opened or routes may not be written.
-pub fn spawn(
-    protocol: u8,
-    table: u32,
-) -> Result<(mpsc::Sender<Request>, mpsc::Receiver<Report>), NetlinkError> {
+pub fn spawn(table: u32) -> Result<(mpsc::Sender<Request>, mpsc::Receiver<Report>), NetlinkError> {
     let (request, requests) = mpsc::channel(REQUESTS);
     let (report, reports) = mpsc::channel(REPORTS);
     let writer = Endpoint::open().map_err(NetlinkError::Socket)?;
@@ -88,7 +88,7 @@ pub fn spawn(
     let heard = Arc::clone(&dumps);
     let monitor = Monitor::new(heard, table, answered, report);
     start("netlink-monitor", move || monitor.listen())?;
-    let writer = Writer::new(writer, protocol, table);
+    let writer = Writer::new(writer, table);
     start("netlink-writer", move || writer.run(requests, &dumps, answering))?;
     Ok((request, reports))
 }

@@ -33,10 +33,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(endpoint: Endpoint, protocol: u8, table: u32) -> Self {
+    pub(super) fn new(endpoint: Endpoint, table: u32) -> Self {
         Writer {
             endpoint,
-            encoder: Encoder::new(protocol, table),
+            encoder: Encoder::new(table),
             sequence: 0,
             buffer: Vec::with_capacity(READ_LEN),
         }
