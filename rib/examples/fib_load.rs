@@ -76,7 +76,7 @@ struct Driver {
 
 impl Driver {
     fn start() -> Outcome<Self> {
-        let (requests, reports) = netlink::spawn(OURS, MAIN)?;
+        let (requests, reports) = netlink::spawn(MAIN)?;
         requests.try_send(Request::Dump)?;
         let fib = Fib::new(OURS);
         let mut driver = Driver {

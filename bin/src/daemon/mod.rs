@@ -66,7 +66,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (_control, listener) = ControlSocket::bind(&config.socket)?;
-    let (kernel, mut reports) = netlink::spawn(PROTOCOL, TABLE).context("the kernel's routing table")?;
+    let (kernel, mut reports) = netlink::spawn(TABLE).context("the kernel's routing table")?;
     let mut rib = Rib::new(unknown_node(), Fib::new(PROTOCOL));
     let adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
     let is_restart = adopted > 0;

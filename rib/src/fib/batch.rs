@@ -5,7 +5,7 @@ use tracing::debug;
 
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
-use crate::fib::kernel::{FibOp, FibRefusal};
+use crate::fib::kernel::{Authored, FibOp, FibRefusal};
 use crate::fib::plan::{Planned, Surroundings};
 use crate::fib::{Fib, FibPrefix};
 
@@ -41,6 +41,7 @@ impl Fib {
         self.ipv6
             .collect(BATCH.saturating_sub(ipv4.len()), &around, &mut ipv6);
         if ipv4.is_empty() && ipv6.is_empty() {
+            self.forget_former_protocols();
             return None;
         }
         let ops: Vec<FibOp> = ipv4
@@ -56,10 +57,12 @@ impl Fib {
     }
 
     fn op<P: FibPrefix>(&self, planned: &Planned<P>) -> FibOp {
+        let Authored { protocol, route } = self.shapes.authored(planned.route).clone();
         FibOp {
             prefix: planned.prefix.into(),
             kind: planned.kind,
-            route: self.shapes.route(planned.route).clone(),
+            protocol,
+            route,
         }
     }
 

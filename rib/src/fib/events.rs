@@ -6,8 +6,7 @@ use tracing::warn;
 use crate::fib::Fib;
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
-use crate::fib::foreign::Foreign;
-use crate::fib::kernel::{KernelEvent, KernelRoute};
+use crate::fib::kernel::{Authored, KernelEvent, Table};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
 
@@ -41,6 +40,8 @@ impl Fib {
             KernelEvent::Address { device, address, net } => {
                 if self.topology.add_address(net, device, address) {
                     self.learner.touch_connected();
+                    // It may be the preferred source that the kernel missed.
+                    self.stir_link(device);
                 }
             }
             KernelEvent::AddressGone { device, address, net } => {
@@ -52,25 +53,29 @@ impl Fib {
                 }
             }
             KernelEvent::Route {
+                table,
                 prefix,
                 protocol,
                 route,
                 is_replacement,
             } => {
-                if protocol == self.protocol {
-                    self.own_route(prefix, &route, is_replacement);
+                let authored = Authored { protocol, route };
+                if table == Table::Ours && self.protocols.are_ours(protocol) {
+                    self.own_route(prefix, &authored, is_replacement);
                 } else {
-                    self.foreign_route(prefix, Foreign { protocol, route }, is_replacement);
+                    self.foreign_route(table, prefix, authored, is_replacement);
                 }
             }
             KernelEvent::RouteGone {
+                table,
                 prefix,
                 protocol,
                 route,
             } => {
-                if protocol == self.protocol {
-                    self.own_route_gone(prefix, route.metric, Some(&route));
-                } else if self.topology.remove_route(prefix, &Foreign { protocol, route }) {
+                let gone = Authored { protocol, route };
+                if table == Table::Ours && self.protocols.are_ours(protocol) {
+                    self.own_route_gone(prefix, gone.route.metric, Some(&gone));
+                } else if self.topology.remove_route(table, prefix, &without_source(gone)) {
                     self.others_changed(prefix);
                 }
             }
@@ -106,11 +111,11 @@ impl Fib {
         }
     }
 
-    fn own_route(&mut self, prefix: IpNet, route: &KernelRoute, is_replacement: bool) {
-        if is_replacement && self.topology.displace(prefix, route.metric) {
+    fn own_route(&mut self, prefix: IpNet, found: &Authored, is_replacement: bool) {
+        if is_replacement && self.topology.displace(prefix, found.route.metric) {
             self.others_changed(prefix);
         }
-        let id = self.shapes.route_id(route);
+        let id = self.shapes.route_id(found);
         let around = Surroundings {
             shapes: &self.shapes,
             topology: &self.topology,
@@ -126,10 +131,10 @@ impl Fib {
         }
     }
 
-    fn own_route_gone(&mut self, prefix: IpNet, metric: u32, route: Option<&KernelRoute>) {
+    fn own_route_gone(&mut self, prefix: IpNet, metric: u32, gone: Option<&Authored>) {
         let outcome = match prefix {
-            IpNet::V4(prefix) => self.ipv4.lost(prefix, metric, route, &self.shapes),
-            IpNet::V6(prefix) => self.ipv6.lost(prefix, metric, route, &self.shapes),
+            IpNet::V4(prefix) => self.ipv4.lost(prefix, metric, gone, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.lost(prefix, metric, gone, &self.shapes),
         };
         self.judge(prefix, outcome);
     }
@@ -154,10 +159,12 @@ impl Fib {
         }
     }
 
-    fn foreign_route(&mut self, prefix: IpNet, foreign: Foreign, is_replacement: bool) {
+    fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
         let metric = foreign.route.metric;
-        let is_new = self.topology.add_route(prefix, foreign, is_replacement);
-        if is_replacement {
+        let is_new = self
+            .topology
+            .add_route(table, prefix, without_source(foreign), is_replacement);
+        if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }
         if is_new {
@@ -197,4 +204,11 @@ impl Fib {
             IpNet::V6(prefix) => self.ipv6.touch(prefix),
         }
     }
+}
+
+/// Others' preferred sources do not matter, and would be as many different routes.
+fn without_source(foreign: Authored) -> Authored {
+    let Authored { protocol, mut route } = foreign;
+    route.source = None;
+    Authored { protocol, route }
 }

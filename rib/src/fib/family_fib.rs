@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::fib::FibPrefix;
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::errno::{self, EEXIST, Remedy};
-use crate::fib::kernel::{FibOpKind, KernelRoute};
+use crate::fib::kernel::{Authored, FibOpKind};
 use crate::fib::plan::{Exceptions, Planned, Refusal, Surroundings, desired};
 use crate::fib::shapes::{RouteId, Shapes, TargetId};
 
@@ -70,6 +70,15 @@ impl<P: FibPrefix> FamilyFib<P> {
             .values()
             .filter(|entry| entry.actual().is_some())
             .count()
+    }
+
+    /// Kernel routes of ours, one by one.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = RouteId> {
+        let extra = self.exceptions.extra.values().flatten().copied();
+        self.entries
+            .values()
+            .filter_map(|entry| entry.actual())
+            .chain(extra)
     }
 
     pub(crate) fn refused_count(&self) -> usize {
@@ -245,13 +254,13 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
-    /// A route of ours with this metric is gone, and not by our doing. `route`: which one; `None` when a foreign
+    /// A route of ours with this metric is gone, and not by our doing. `gone`: which one; `None` when a foreign
     /// one took its place.
     pub(crate) fn lost(
         &mut self,
         prefix: P,
         metric: u32,
-        route: Option<&KernelRoute>,
+        gone: Option<&Authored>,
         shapes: &Shapes,
     ) -> Outcome {
         self.exceptions.forget_extra(prefix, metric, shapes);
@@ -264,14 +273,14 @@ impl<P: FibPrefix> FamilyFib<P> {
         let Some(actual) = entry.actual().filter(|&actual| shapes.metric(actual) == metric) else {
             return Outcome::Expected;
         };
-        if route.is_some_and(|route| route != shapes.route(actual)) {
+        if gone.is_some_and(|gone| *gone != *shapes.authored(actual)) {
             // Old news, of a route that we replaced since, or one next hop of several.
             return Outcome::Ambiguous;
         }
         entry.set_actual(None);
         entry.put(Flag::Unseen, false);
         mark(&mut self.dirty, prefix, entry);
-        if route.is_none() {
+        if gone.is_none() {
             // A replacement of ours may have replaced the foreign route in turn, without its being told.
             return Outcome::Ambiguous;
         }

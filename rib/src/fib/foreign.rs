@@ -10,15 +10,8 @@ use std::collections::HashMap;
 use pipit_bgp::Prefix;
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{KernelAction, KernelHop, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::slab::Slab;
-
-/// One route of another program, without its prefix.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Foreign {
-    pub(crate) protocol: u8,
-    pub(crate) route: KernelRoute,
-}
 
 /// A number of the slab, without alignment: five octets of an IPv4 prefix and these make nine, not twelve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +36,7 @@ pub(crate) struct ForeignTable<P> {
     more: HashMap<P, Ids, foldhash::fast::RandomState>,
     /// How many prefixes of each length there are: a look-up tries only these.
     lengths: Vec<u32>,
-    slab: Slab<Foreign>,
+    slab: Slab<Authored>,
 }
 
 impl<P: Prefix> Default for ForeignTable<P> {
@@ -59,7 +52,7 @@ impl<P: Prefix> Default for ForeignTable<P> {
 
 impl<P: Prefix> ForeignTable<P> {
     /// Notes a route; says whether that is new.
-    pub(crate) fn insert(&mut self, prefix: P, new: Foreign, is_replacement: bool) -> bool {
+    pub(crate) fn insert(&mut self, prefix: P, new: Authored, is_replacement: bool) -> bool {
         let metric = new.route.metric;
         let mut ids = self.load(prefix);
         let id = Id::new(self.slab.retain(new));
@@ -89,7 +82,7 @@ impl<P: Prefix> ForeignTable<P> {
 
     /// Forgets a route; says whether it was known. The kernel's word on a removal may name fewer next hops than the
     /// route had, so metric and protocol decide when nothing is exactly equal.
-    pub(crate) fn remove(&mut self, prefix: P, gone: &Foreign) -> bool {
+    pub(crate) fn remove(&mut self, prefix: P, gone: &Authored) -> bool {
         let mut ids = self.load(prefix);
         let slab = &mut self.slab;
         let exact = ids.iter().position(|id| slab.get(id.number()) == gone);
@@ -141,7 +134,7 @@ impl<P: Prefix> ForeignTable<P> {
     }
 
     /// The routes of a prefix, in no order.
-    pub(crate) fn routes(&self, prefix: P) -> impl Iterator<Item = &Foreign> {
+    pub(crate) fn routes(&self, prefix: P) -> impl Iterator<Item = &Authored> {
         let first = self.first.get(&prefix);
         let more = first.and_then(|_| self.more.get(&prefix));
         first
@@ -218,7 +211,7 @@ impl<P: Prefix> ForeignTable<P> {
     }
 }
 
-fn displace(slab: &mut Slab<Foreign>, ids: &mut Ids, metric: u32) {
+fn displace(slab: &mut Slab<Authored>, ids: &mut Ids, metric: u32) {
     ids.retain(|id| {
         let stays = slab.get(id.number()).route.metric != metric;
         if !stays {
@@ -234,18 +227,19 @@ mod tests {
 
     use super::*;
 
-    fn route(device: u32, metric: u32) -> Foreign {
+    fn route(device: u32, metric: u32) -> Authored {
         let hop = KernelHop {
             gateway: None,
             device,
             is_onlink: false,
             weight: 1,
         };
-        Foreign {
+        Authored {
             protocol: 3,
             route: KernelRoute {
                 action: KernelAction::Unicast([hop].into_iter().collect()),
                 metric,
+                source: None,
             },
         }
     }

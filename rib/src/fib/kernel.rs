@@ -36,6 +36,24 @@ pub struct KernelRoute {
     pub action: KernelAction,
     /// Priority; lower wins. IPv6 knows no zero: the kernel makes it 1024.
     pub metric: u32,
+    /// Preferred source address of packets that this host itself sends (RTA_PREFSRC).
+    pub source: Option<IpAddr>,
+}
+
+/// A route and who wrote it (rtm_protocol), without its prefix.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Authored {
+    pub(crate) protocol: u8,
+    pub(crate) route: KernelRoute,
+}
+
+/// Which table a route is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Table {
+    /// The one that we write to.
+    Ours,
+    /// The main table, while ours is another one: its routes lead to next hops and may be announced.
+    Main,
 }
 
 impl KernelRoute {
@@ -65,8 +83,10 @@ pub enum KernelEvent {
     DumpBegin,
     /// The dump is complete.
     DumpEnd,
-    /// A route of the table in use is there.
+    /// A route is there.
     Route {
+        /// Where.
+        table: Table,
         /// Destination.
         prefix: IpNet,
         /// Who wrote it (rtm_protocol).
@@ -79,6 +99,8 @@ pub enum KernelEvent {
     },
     /// It is there no longer.
     RouteGone {
+        /// Where it was.
+        table: Table,
         /// Destination.
         prefix: IpNet,
         /// Who wrote it.
@@ -131,6 +153,8 @@ pub struct FibOp {
     pub prefix: IpNet,
     /// What to do.
     pub kind: FibOpKind,
+    /// Protocol number of the route to write, or of the one to delete.
+    pub protocol: u8,
     /// The route to write, or the one to delete.
     pub route: KernelRoute,
 }

@@ -16,8 +16,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use pipit_bgp::{Family, FamilyMap, Prefix};
 
 use crate::fib::connected;
-use crate::fib::foreign::{Foreign, ForeignTable};
-use crate::fib::kernel::KernelAction;
+use crate::fib::foreign::ForeignTable;
+use crate::fib::kernel::{Authored, KernelAction};
 use crate::fib::resolve::Topology;
 use crate::fib::slab::Slab;
 use crate::policy::{Glob, NetSet};
@@ -102,6 +102,15 @@ struct Told<P> {
     dirty: VecDeque<P>,
 }
 
+/// What one family's routes are judged by.
+struct Sight<'a, P> {
+    routes: &'a ForeignTable<P>,
+    scope: &'a LearnScope,
+    topology: &'a Topology,
+    /// Protocol numbers that are ours.
+    ours: &'a [u8],
+}
+
 impl<P> Default for Told<P> {
     fn default() -> Self {
         Told {
@@ -162,33 +171,39 @@ impl Learner {
             .mark_all(&topology.routes().ipv6, &self.rules.ipv6.scope);
     }
 
-    /// The next thing to tell the RIB.
-    pub(crate) fn poll(&mut self, topology: &Topology) -> Option<Change> {
+    /// The next thing to tell the RIB. `ours`: protocol numbers whose routes are never learned, in whatever table.
+    pub(crate) fn poll(&mut self, topology: &Topology, ours: &[u8]) -> Option<Change> {
         if std::mem::take(&mut self.is_connected_stale) {
             self.compare_connected(topology);
         }
+        let Learner {
+            rules,
+            ipv4,
+            ipv6,
+            ways,
+            ..
+        } = self;
         while self.changes.is_empty() {
-            if let Some(prefix) = self.ipv4.dirty.pop_front() {
-                let change = self.ipv4.compare(
-                    prefix,
-                    &topology.routes().ipv4,
+            let change = if let Some(prefix) = ipv4.dirty.pop_front() {
+                let sight = Sight {
+                    routes: &topology.routes().ipv4,
+                    scope: &rules.ipv4.scope,
                     topology,
-                    &self.rules.ipv4.scope,
-                    &mut self.ways,
-                );
-                self.changes.extend(change);
-            } else if let Some(prefix) = self.ipv6.dirty.pop_front() {
-                let change = self.ipv6.compare(
-                    prefix,
-                    &topology.routes().ipv6,
+                    ours,
+                };
+                ipv4.compare(prefix, &sight, ways)
+            } else if let Some(prefix) = ipv6.dirty.pop_front() {
+                let sight = Sight {
+                    routes: &topology.routes().ipv6,
+                    scope: &rules.ipv6.scope,
                     topology,
-                    &self.rules.ipv6.scope,
-                    &mut self.ways,
-                );
-                self.changes.extend(change);
+                    ours,
+                };
+                ipv6.compare(prefix, &sight, ways)
             } else {
                 return None;
-            }
+            };
+            self.changes.extend(change);
         }
         self.changes.pop_front()
     }
@@ -241,18 +256,12 @@ impl<P: Prefix> Told<P> {
         self.dirty.extend(told.chain(untold));
     }
 
-    fn compare(
-        &mut self,
-        prefix: P,
-        routes: &ForeignTable<P>,
-        topology: &Topology,
-        scope: &LearnScope,
-        ways: &mut Slab<LearnedRoute>,
-    ) -> Option<Change> {
+    fn compare(&mut self, prefix: P, sight: &Sight<'_, P>, ways: &mut Slab<LearnedRoute>) -> Option<Change> {
         let net: IpNet = prefix.into();
-        let is_meant = connected::is_announceable(net) && scope.covers(net);
+        let is_meant = connected::is_announceable(net) && sight.scope.covers(net);
         let new = if is_meant {
-            representative(routes.routes(prefix)).map(|foreign| learned(foreign, topology))
+            representative(sight.routes.routes(prefix), sight.ours)
+                .map(|foreign| learned(foreign, sight.topology))
         } else {
             None
         };
@@ -276,18 +285,18 @@ impl<P: Prefix> Told<P> {
 }
 
 /// C176, C178: of what other programs than the kernel wrote, the route with the lowest metric.
-fn representative<'a>(routes: impl Iterator<Item = &'a Foreign>) -> Option<&'a Foreign> {
-    let is_meant = |foreign: &&Foreign| {
+fn representative<'a>(routes: impl Iterator<Item = &'a Authored>, ours: &[u8]) -> Option<&'a Authored> {
+    let is_meant = |foreign: &&Authored| {
         let is_kind_known = match foreign.route.action {
             KernelAction::Blackhole | KernelAction::Unicast(_) => true,
             KernelAction::Other(kind) => REFUSING.contains(&kind),
         };
-        is_kind_known && !KERNELS_OWN.contains(&foreign.protocol)
+        is_kind_known && !KERNELS_OWN.contains(&foreign.protocol) && !ours.contains(&foreign.protocol)
     };
     routes.filter(is_meant).min_by_key(|foreign| foreign.route.metric)
 }
 
-fn learned(foreign: &Foreign, topology: &Topology) -> LearnedRoute {
+fn learned(foreign: &Authored, topology: &Topology) -> LearnedRoute {
     let hops = match &foreign.route.action {
         KernelAction::Unicast(hops) => hops.as_slice(),
         KernelAction::Blackhole | KernelAction::Other(_) => &[],

@@ -26,6 +26,7 @@ mod foreign;
 mod kernel;
 mod learn;
 mod plan;
+mod protocol;
 mod resolve;
 mod shapes;
 mod slab;
@@ -39,9 +40,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute};
+pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
 pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};
-use pipit_bgp::{Family, Prefix};
+use pipit_bgp::{Family, FamilyMap, Prefix};
 pub use resolve::Reachability;
 pub use target::{FibAction, FibTarget, Hop, Tunnel};
 pub use view::{FibHopView, FibView};
@@ -52,6 +53,7 @@ use crate::fib::events::Damage;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::fights::Fights;
 use crate::fib::learn::Learner;
+use crate::fib::protocol::Protocols;
 use crate::fib::resolve::Topology;
 use crate::fib::shapes::Shapes;
 use crate::fib::stir::Stir;
@@ -94,7 +96,8 @@ pub struct FibCounts {
 /// See the module.
 #[derive(Debug)]
 pub struct Fib {
-    protocol: u8,
+    protocols: Protocols,
+    source: FamilyMap<Option<IpAddr>>,
     topology: Topology,
     shapes: Shapes,
     ipv4: FamilyFib<Ipv4Net>,
@@ -121,10 +124,13 @@ pub struct Fib {
 impl Fib {
     /// An empty table that writes with this protocol number.
     pub fn new(protocol: u8) -> Self {
+        let mut shapes = Shapes::default();
+        shapes.set_marks(protocol, FamilyMap::default());
         Fib {
-            protocol,
+            protocols: Protocols::new(protocol),
+            source: FamilyMap::default(),
             topology: Topology::default(),
-            shapes: Shapes::default(),
+            shapes,
             ipv4: FamilyFib::default(),
             ipv6: FamilyFib::default(),
             tracked: BTreeMap::new(),
@@ -145,9 +151,20 @@ impl Fib {
         }
     }
 
+    /// The same, for a table that is not the main one. Next hops are resolved, and routes learned, in the main table
+    /// all the same.
+    pub fn apart(protocol: u8) -> Self {
+        let mut fib = Fib::new(protocol);
+        fib.topology.set_apart();
+        fib
+    }
+
     /// Says what should be there for a prefix; `None`: nothing of ours.
     pub fn set<P: FibPrefix>(&mut self, prefix: P, target: Option<FibTarget>) {
-        let target = target.map(|target| self.shapes.target_id(normal::<P>(target), &self.topology));
+        let target = target.map(|target| {
+            self.shapes
+                .target_id(normal::<P>(target), P::FAMILY, &self.topology)
+        });
         P::family_of(self).set(prefix, target);
     }
 
@@ -223,7 +240,7 @@ impl Fib {
         if !self.is_loaded || matches!(self.dump, Dump::Running { .. }) {
             return None;
         }
-        let (prefix, from, route) = self.learner.poll(&self.topology)?;
+        let (prefix, from, route) = self.learner.poll(&self.topology, &self.protocols.all())?;
         Some(FibEvent::Learned(prefix, from, route))
     }
 

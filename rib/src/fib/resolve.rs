@@ -9,8 +9,8 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
-use crate::fib::foreign::{Foreign, ForeignTable};
-use crate::fib::kernel::KernelHop;
+use crate::fib::foreign::ForeignTable;
+use crate::fib::kernel::{Authored, KernelHop, Table};
 use crate::fib::target::{Hop, Tunnel};
 
 /// The device of Calico's IPIP mode.
@@ -65,19 +65,36 @@ impl std::fmt::Display for Parked {
 pub(crate) struct Picture {
     links: HashMap<u32, Link>,
     addresses: Addresses,
+    /// The main table.
     pub(crate) ipv4: ForeignTable<ipnet::Ipv4Net>,
     pub(crate) ipv6: ForeignTable<ipnet::Ipv6Net>,
+    /// Our table, where it is another one.
+    beside: Beside,
+}
+
+/// Other programs' routes in a table of our own: in the way at most.
+#[derive(Debug, Default)]
+struct Beside {
+    ipv4: ForeignTable<ipnet::Ipv4Net>,
+    ipv6: ForeignTable<ipnet::Ipv6Net>,
 }
 
 /// What is known of the kernel beside our own routes.
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
+    /// Our table is not the main one.
+    is_apart: bool,
     current: Picture,
     /// What the dump under way has shown so far. Until it is complete the old picture answers.
     incoming: Option<Picture>,
 }
 
 impl Topology {
+    /// Our table is not the main one: what is in the way and what leads to next hops are different routes.
+    pub(crate) fn set_apart(&mut self) {
+        self.is_apart = true;
+    }
+
     /// A dump starts: a new picture is drawn.
     pub(crate) fn begin_dump(&mut self) {
         self.incoming = Some(Picture::default());
@@ -95,29 +112,44 @@ impl Topology {
     }
 
     /// Says whether that is new.
-    pub(crate) fn add_route(&mut self, prefix: IpNet, route: Foreign, is_replacement: bool) -> bool {
+    pub(crate) fn add_route(
+        &mut self,
+        table: Table,
+        prefix: IpNet,
+        route: Authored,
+        is_replacement: bool,
+    ) -> bool {
+        let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
-        match prefix {
-            IpNet::V4(prefix) => picture.ipv4.insert(prefix, route, is_replacement),
-            IpNet::V6(prefix) => picture.ipv6.insert(prefix, route, is_replacement),
+        match (prefix, is_beside) {
+            (IpNet::V4(prefix), false) => picture.ipv4.insert(prefix, route, is_replacement),
+            (IpNet::V6(prefix), false) => picture.ipv6.insert(prefix, route, is_replacement),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.insert(prefix, route, is_replacement),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.insert(prefix, route, is_replacement),
         }
     }
 
     /// Says whether it was known.
-    pub(crate) fn remove_route(&mut self, prefix: IpNet, route: &Foreign) -> bool {
+    pub(crate) fn remove_route(&mut self, table: Table, prefix: IpNet, route: &Authored) -> bool {
+        let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
-        match prefix {
-            IpNet::V4(prefix) => picture.ipv4.remove(prefix, route),
-            IpNet::V6(prefix) => picture.ipv6.remove(prefix, route),
+        match (prefix, is_beside) {
+            (IpNet::V4(prefix), false) => picture.ipv4.remove(prefix, route),
+            (IpNet::V6(prefix), false) => picture.ipv6.remove(prefix, route),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.remove(prefix, route),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.remove(prefix, route),
         }
     }
 
     /// A route of ours took the place of foreign ones; says whether any was known.
     pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> bool {
+        let is_apart = self.is_apart;
         let picture = self.drawn();
-        match prefix {
-            IpNet::V4(prefix) => picture.ipv4.displace(prefix, metric),
-            IpNet::V6(prefix) => picture.ipv6.displace(prefix, metric),
+        match (prefix, is_apart) {
+            (IpNet::V4(prefix), false) => picture.ipv4.displace(prefix, metric),
+            (IpNet::V6(prefix), false) => picture.ipv6.displace(prefix, metric),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.displace(prefix, metric),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.displace(prefix, metric),
         }
     }
 
@@ -159,6 +191,8 @@ impl Topology {
         let mut dropped: Vec<IpNet> = Vec::new();
         dropped.extend(picture.ipv4.drop_device(index).into_iter().map(IpNet::V4));
         dropped.extend(picture.ipv6.drop_device(index).into_iter().map(IpNet::V6));
+        dropped.extend(picture.beside.ipv4.drop_device(index).into_iter().map(IpNet::V4));
+        dropped.extend(picture.beside.ipv6.drop_device(index).into_iter().map(IpNet::V6));
         dropped
     }
 
@@ -173,9 +207,12 @@ impl Topology {
 
     /// Who else has a route with this prefix and metric.
     pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<u8> {
-        match prefix {
-            IpNet::V4(prefix) => self.current.ipv4.holder(prefix, metric),
-            IpNet::V6(prefix) => self.current.ipv6.holder(prefix, metric),
+        let picture = &self.current;
+        match (prefix, self.is_apart) {
+            (IpNet::V4(prefix), false) => picture.ipv4.holder(prefix, metric),
+            (IpNet::V6(prefix), false) => picture.ipv6.holder(prefix, metric),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.holder(prefix, metric),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.holder(prefix, metric),
         }
     }
 

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use pipit_bgp::{Family, FamilyMap};
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{KernelAction, KernelHop, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::target::{FibAction, FibTarget};
 
@@ -24,24 +25,33 @@ pub(crate) struct RouteId(pub(crate) u32);
 #[derive(Debug)]
 struct Target {
     target: FibTarget,
+    family: Family,
     resolved: Result<RouteId, Parked>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Shapes {
+    /// What new routes carry.
+    protocol: u8,
+    source: FamilyMap<Option<IpAddr>>,
     targets: Vec<Target>,
-    target_ids: HashMap<FibTarget, TargetId, foldhash::fast::RandomState>,
+    target_ids: FamilyMap<HashMap<FibTarget, TargetId, foldhash::fast::RandomState>>,
     /// Which targets a next hop carries: what to look at when a route to it changes.
     by_next_hop: BTreeMap<IpAddr, SmallVec<[TargetId; 2]>>,
-    routes: Vec<KernelRoute>,
-    route_ids: HashMap<KernelRoute, RouteId, foldhash::fast::RandomState>,
+    routes: Vec<Authored>,
+    route_ids: HashMap<Authored, RouteId, foldhash::fast::RandomState>,
     /// Neighbouring prefixes mostly share their target.
-    last: Option<(FibTarget, TargetId)>,
+    last: FamilyMap<Option<(FibTarget, TargetId)>>,
 }
 
 impl Shapes {
-    pub(crate) fn route_id(&mut self, route: &KernelRoute) -> RouteId {
+    /// Protocol number and preferred source of what is resolved from now on.
+    pub(crate) fn set_marks(&mut self, protocol: u8, source: FamilyMap<Option<IpAddr>>) {
+        (self.protocol, self.source) = (protocol, source);
+    }
+
+    pub(crate) fn route_id(&mut self, route: &Authored) -> RouteId {
         if let Some(&id) = self.route_ids.get(route) {
             return id;
         }
@@ -52,6 +62,10 @@ impl Shapes {
     }
 
     pub(crate) fn route(&self, id: RouteId) -> &KernelRoute {
+        &self.routes[id.0 as usize].route
+    }
+
+    pub(crate) fn authored(&self, id: RouteId) -> &Authored {
         &self.routes[id.0 as usize]
     }
 
@@ -64,7 +78,7 @@ impl Shapes {
         (0..)
             .map(RouteId)
             .zip(&self.routes)
-            .filter(|(_, route)| route.uses(device))
+            .filter(|(_, authored)| authored.route.uses(device))
             .map(|(id, _)| id)
             .collect()
     }
@@ -77,23 +91,23 @@ impl Shapes {
         self.targets[id.0 as usize].resolved.as_ref().copied()
     }
 
-    pub(crate) fn target_id(&mut self, target: FibTarget, topology: &Topology) -> TargetId {
-        if let Some((last, id)) = &self.last
+    pub(crate) fn target_id(&mut self, target: FibTarget, family: Family, topology: &Topology) -> TargetId {
+        if let Some((last, id)) = &self.last[family]
             && *last == target
         {
             return *id;
         }
-        let id = match self.target_ids.get(&target) {
+        let id = match self.target_ids[family].get(&target) {
             Some(&id) => id,
-            None => self.add_target(&target, topology),
+            None => self.add_target(&target, family, topology),
         };
-        self.last = Some((target, id));
+        self.last[family] = Some((target, id));
         id
     }
 
-    fn add_target(&mut self, target: &FibTarget, topology: &Topology) -> TargetId {
+    fn add_target(&mut self, target: &FibTarget, family: Family, topology: &Topology) -> TargetId {
         let id = TargetId(self.targets.len() as u32);
-        let resolved = self.resolve(target, topology);
+        let resolved = self.resolve(target, family, topology);
         if let FibAction::Via(hops) = &target.action {
             for hop in hops {
                 let targets = self.by_next_hop.entry(hop.next_hop).or_default();
@@ -104,9 +118,10 @@ impl Shapes {
         }
         self.targets.push(Target {
             target: target.clone(),
+            family,
             resolved,
         });
-        self.target_ids.insert(target.clone(), id);
+        self.target_ids[family].insert(target.clone(), id);
         id
     }
 
@@ -124,15 +139,21 @@ impl Shapes {
 
     /// Resolves a target anew; whether the outcome changed.
     pub(crate) fn resolve_again(&mut self, id: TargetId, topology: &Topology) -> bool {
-        let target = self.target(id).clone();
-        let resolved = self.resolve(&target, topology);
+        let Target { target, family, .. } = &self.targets[id.0 as usize];
+        let (target, family) = (target.clone(), *family);
+        let resolved = self.resolve(&target, family, topology);
         let entry = &mut self.targets[id.0 as usize];
         let is_changed = entry.resolved != resolved;
         entry.resolved = resolved;
         is_changed
     }
 
-    fn resolve(&mut self, target: &FibTarget, topology: &Topology) -> Result<RouteId, Parked> {
+    fn resolve(
+        &mut self,
+        target: &FibTarget,
+        family: Family,
+        topology: &Topology,
+    ) -> Result<RouteId, Parked> {
         let action = match &target.action {
             FibAction::Blackhole => KernelAction::Blackhole,
             FibAction::Via(hops) => {
@@ -141,8 +162,18 @@ impl Shapes {
                 KernelAction::Unicast(ways)
             }
         };
-        let metric = target.metric;
-        Ok(self.route_id(&KernelRoute { action, metric }))
+        // A blackhole sends nothing.
+        let source = match action {
+            KernelAction::Unicast(_) => self.source[family],
+            KernelAction::Blackhole | KernelAction::Other(_) => None,
+        };
+        let route = KernelRoute {
+            action,
+            metric: target.metric,
+            source,
+        };
+        let protocol = self.protocol;
+        Ok(self.route_id(&Authored { protocol, route }))
     }
 }
 

@@ -59,11 +59,13 @@ fn unicast(ways: &[KernelHop], metric: u32) -> KernelRoute {
     KernelRoute {
         action: KernelAction::Unicast(ways.iter().copied().collect()),
         metric,
+        source: None,
     }
 }
 
 fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
     KernelEvent::Route {
+        table: Table::Ours,
         prefix: net(prefix),
         protocol,
         route,
@@ -73,6 +75,7 @@ fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
 
 fn gone(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
     KernelEvent::RouteGone {
+        table: Table::Ours,
         prefix: net(prefix),
         protocol,
         route,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
-use crate::fib::kernel::{KernelAction, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
 use crate::fib::plan::Refusal;
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::shapes::{RouteId, Shapes};
@@ -53,14 +53,14 @@ pub struct FibHopView {
 /// A route's state.
 #[derive(Debug)]
 pub(crate) enum State<'a> {
-    Installed(&'a KernelRoute),
-    Pending(&'a KernelRoute),
-    Delayed(&'a KernelRoute),
-    Stale(&'a KernelRoute),
-    Removing(&'a KernelRoute),
+    Installed(&'a Authored),
+    Pending(&'a Authored),
+    Delayed(&'a Authored),
+    Stale(&'a Authored),
+    Removing(&'a Authored),
     Parked(&'a FibTarget, &'a Parked),
-    Conflict(&'a KernelRoute),
-    Refused(&'a KernelRoute, i32),
+    Conflict(&'a Authored),
+    Refused(&'a Authored, i32),
 }
 
 impl Fib {
@@ -74,7 +74,12 @@ impl Fib {
     pub fn query_page(&self, after: Option<IpNet>, limit: usize) -> Vec<FibView> {
         let mut views = Vec::new();
         let mut each = |prefix, state: &State<'_>| {
-            views.push(FibView::new(prefix, self.protocol, state, &self.topology));
+            views.push(FibView::new(
+                prefix,
+                self.protocols.current(),
+                state,
+                &self.topology,
+            ));
         };
         let after_ipv6 = match after {
             Some(IpNet::V6(after)) => Some(after),
@@ -86,7 +91,12 @@ impl Fib {
         }
         let left = limit.saturating_sub(views.len());
         let mut each = |prefix, state: &State<'_>| {
-            views.push(FibView::new(prefix, self.protocol, state, &self.topology));
+            views.push(FibView::new(
+                prefix,
+                self.protocols.current(),
+                state,
+                &self.topology,
+            ));
         };
         self.ipv6.query(&self.shapes, after_ipv6, left, &mut each);
         views
@@ -123,7 +133,7 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
         let entry = self.entries.get(&prefix)?;
-        let route = |id: RouteId| shapes.route(id);
+        let route = |id: RouteId| shapes.authored(id);
         Some(match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
@@ -145,15 +155,21 @@ impl<P: FibPrefix> FamilyFib<P> {
 
 impl FibView {
     pub(crate) fn new(prefix: IpNet, protocol: u8, state: &State<'_>, topology: &Topology) -> Self {
-        let (kind, next_hops, metric) = match state {
-            State::Parked(target, _) => of_target(target),
+        let (kind, next_hops, metric, protocol) = match state {
+            State::Parked(target, _) => {
+                let (kind, next_hops, metric) = of_target(target);
+                (kind, next_hops, metric, protocol)
+            }
             State::Installed(route)
             | State::Pending(route)
             | State::Delayed(route)
             | State::Stale(route)
             | State::Removing(route)
             | State::Conflict(route)
-            | State::Refused(route, _) => of_route(route, topology),
+            | State::Refused(route, _) => {
+                let (kind, next_hops, metric) = of_route(&route.route, topology);
+                (kind, next_hops, metric, route.protocol)
+            }
         };
         let (state, reason) = words(prefix, state, topology);
         FibView {
@@ -178,7 +194,7 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
         State::Stale(_) => ("stale", Some("of an earlier run; not wanted so far".to_owned())),
         State::Parked(_, parked) => ("parked", Some(parked.to_string())),
         State::Conflict(route) => {
-            let other = topology.conflict(prefix, route.metric);
+            let other = topology.conflict(prefix, route.route.metric);
             let whose = other.map_or_else(String::new, |protocol| format!(" (protocol {protocol})"));
             let reason = format!("another program has this prefix and metric{whose}");
             ("conflict", Some(reason))

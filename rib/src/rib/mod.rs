@@ -140,6 +140,7 @@ impl Rib {
             let own = &mut self.shared.sources[own];
             (own.router_id, own.local_as) = (node.router_id, node.local_as);
         }
+        self.shared.fib.set_protocol(node.route_protocol);
         self.shared.node = node;
         self.regroup_all();
         self.reevaluate_all();

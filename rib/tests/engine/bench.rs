@@ -14,7 +14,7 @@ use pipit_bgp::wire::update::{
     encode_withdraw,
 };
 use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, FamilySet, NextHop, PeerId, RouterId};
-use pipit_rib::fib::{Fib, KernelAction, KernelEvent, KernelHop, KernelRoute};
+use pipit_rib::fib::{Fib, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
 use pipit_rib::policy::{Action, Filter, Glob, Rule};
 use pipit_rib::{FamilyPolicy, NextHopMode, NodeSettings, Output, PeerSettings, Rib};
 
@@ -150,9 +150,11 @@ impl Bench {
             KernelEvent::Route {
                 prefix: "10.0.0.0/16".parse().unwrap(),
                 protocol: 2,
+                table: Table::Ours,
                 route: KernelRoute {
                     action: KernelAction::Unicast([on_link].into_iter().collect()),
                     metric: 0,
+                    source: None,
                 },
                 is_replacement: false,
             },

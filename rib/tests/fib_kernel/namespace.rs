@@ -63,8 +63,13 @@ pub(crate) fn ip_batch(lines: &str) {
 
 /// Routes of ours as `ip` prints them, IPv4 and IPv6, in its order.
 pub(crate) fn ours() -> Vec<String> {
-    let ipv4 = ip("-4 route show table main proto bird");
-    let ipv6 = ip("-6 route show table main proto bird");
+    of_protocol("bird")
+}
+
+/// The same for any protocol.
+pub(crate) fn of_protocol(protocol: &str) -> Vec<String> {
+    let ipv4 = ip(&format!("-4 route show table main proto {protocol}"));
+    let ipv6 = ip(&format!("-6 route show table main proto {protocol}"));
     ipv4.lines()
         .chain(ipv6.lines())
         .map(|line| line.trim_end().to_owned())

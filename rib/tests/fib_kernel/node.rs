@@ -1,19 +1,20 @@
 //! A FIB with its netlink threads, driven as the RIB's task drives it, and an observer of the kernel.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_ROUTE;
-use pipit_rib::fib::{Fib, FibAction, FibEvent, FibTarget, Hop, Tunnel};
-use pipit_rib::io::netlink::{self, Report, Request};
+use pipit_rib::fib::{
+    Fib, FibAction, FibEvent, FibTarget, Hop, KernelEvent, LearnedFrom, LearnedRoute, Tunnel,
+};
+use pipit_rib::io::netlink::{self, MAIN, Report, Request};
 use tokio::sync::mpsc;
 
 /// BIRD's protocol number.
 pub(crate) const OURS: u8 = 12;
-/// RT_TABLE_MAIN.
-const MAIN: u32 = 254;
 /// What takes longer than this does not happen.
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -24,24 +25,36 @@ pub(crate) struct Node {
     runtime: tokio::runtime::Runtime,
     pub(crate) adopted: Option<usize>,
     pub(crate) changed_next_hops: Vec<IpAddr>,
+    /// Other programs' routes that may be announced.
+    pub(crate) learned: BTreeMap<IpNet, LearnedRoute>,
 }
 
 impl Node {
     /// Starts and waits for the first dump.
     pub(crate) fn start() -> Node {
-        let (requests, reports) = netlink::spawn(OURS, MAIN).expect("root may write routes");
+        Node::start_in(MAIN)
+    }
+
+    /// The same, with a table.
+    pub(crate) fn start_in(table: u32) -> Node {
+        let (requests, reports) = netlink::spawn(table).expect("root may write routes");
         requests.try_send(Request::Dump).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .unwrap();
         let mut node = Node {
-            fib: Fib::new(OURS),
+            fib: if table == MAIN {
+                Fib::new(OURS)
+            } else {
+                Fib::apart(OURS)
+            },
             requests,
             reports,
             runtime,
             adopted: None,
             changed_next_hops: Vec::new(),
+            learned: BTreeMap::new(),
         };
         node.until("the first dump", |node| node.adopted.is_some());
         node
@@ -118,13 +131,27 @@ impl Node {
                 FibEvent::WantsDump => self.requests.try_send(Request::Dump).unwrap(),
                 FibEvent::Loaded { adopted } => self.adopted = Some(adopted),
                 FibEvent::NextHopChanged(address, _) => self.changed_next_hops.push(address),
-                // The RIB's business: tests of `learn` and the testbed.
-                FibEvent::Learned(..) => {}
+                FibEvent::Learned(_, LearnedFrom::Connected, _) => {}
+                FibEvent::Learned(prefix, LearnedFrom::Kernel, route) => {
+                    match route {
+                        Some(route) => self.learned.insert(prefix, route),
+                        None => self.learned.remove(&prefix),
+                    };
+                }
             }
         }
         while let Some(batch) = self.fib.poll_batch() {
             self.requests.try_send(Request::Apply(batch)).unwrap();
         }
+    }
+
+    /// Has the tables dumped once more, and waits for that.
+    pub(crate) fn dump(&mut self) {
+        let before = self.fib.counts().dumps;
+        self.fib.handle_kernel([KernelEvent::Overrun]);
+        self.until("a dump", |node| {
+            node.fib.counts().dumps > before && node.fib.is_settled()
+        });
     }
 
     /// State of one prefix.
@@ -198,5 +225,69 @@ impl Observer {
                 seen.deleted += usize::from(kind == 25);
             }
         }
+    }
+}
+
+/// `ip monitor route`: what others see happen.
+pub(crate) struct Monitor(std::process::Child);
+
+impl Monitor {
+    /// Starts, and waits until it listens.
+    pub(crate) fn start() -> Monitor {
+        use std::io::{BufRead, BufReader};
+        let mut child = std::process::Command::new("stdbuf")
+            .args(["-oL", "ip", "monitor", "route"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        let mark = "203.0.113.255";
+        let is_heard = |reader: &mut BufReader<_>| {
+            let mut line = String::new();
+            while !line.contains(mark) {
+                line.clear();
+                assert!(reader.read_line(&mut line).unwrap() > 0, "ip monitor ended");
+            }
+        };
+        // Until it has joined the groups it hears nothing: the mark is made again and again.
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = std::sync::Arc::clone(&stop);
+        let marker = std::thread::spawn(move || {
+            while !seen.load(std::sync::atomic::Ordering::Relaxed) {
+                crate::namespace::ip(&format!("route replace {mark} dev eth0"));
+                crate::namespace::ip(&format!("route del {mark} dev eth0"));
+            }
+        });
+        is_heard(&mut reader);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        marker.join().unwrap();
+        child.stdout = Some(reader.into_inner());
+        Monitor(child)
+    }
+
+    /// Routes deleted so far, but for the mark.
+    pub(crate) fn deleted(mut self) -> Vec<String> {
+        use std::io::{BufRead, BufReader};
+        // The end of what is to be seen.
+        crate::namespace::ip("route add 203.0.113.254 dev eth0");
+        crate::namespace::ip("route del 203.0.113.254 dev eth0");
+        let mut deleted = Vec::new();
+        for line in BufReader::new(self.0.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if line.starts_with("Deleted 203.0.113.254") {
+                break;
+            }
+            if line.starts_with("Deleted") && !line.contains("203.0.113.25") {
+                deleted.push(line);
+            }
+        }
+        deleted
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }

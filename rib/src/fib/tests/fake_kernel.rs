@@ -41,10 +41,8 @@ enum Request {
 /// What the listener's socket holds.
 enum Queued {
     Event(KernelEvent),
-    /// A dump begins; so many batches had been answered before it was asked for.
-    DumpBegin {
-        answered: usize,
-    },
+    /// The marker of a batch's answer.
+    Answer(Vec<FibRefusal>),
 }
 
 #[derive(Default)]
@@ -52,9 +50,6 @@ pub(super) struct FakeKernel {
     pub(super) routes: BTreeMap<Key, (u8, KernelRoute)>,
     pub(super) links: BTreeMap<u32, String>,
     requests: VecDeque<Request>,
-    results: VecDeque<Vec<FibRefusal>>,
-    answered: usize,
-    delivered: usize,
     clock: u64,
     /// When the FIB was told of the foreign route that is there.
     told: BTreeMap<Key, u64>,
@@ -83,6 +78,7 @@ impl FakeKernel {
             (old, Some((protocol, route))) => {
                 self.routes.insert(key, (protocol, route.clone()));
                 KernelEvent::Route {
+                    table: Table::Ours,
                     prefix,
                     protocol,
                     route,
@@ -90,6 +86,7 @@ impl FakeKernel {
                 }
             }
             (Some((protocol, route)), None) => KernelEvent::RouteGone {
+                table: Table::Ours,
                 prefix,
                 protocol,
                 route,
@@ -144,8 +141,7 @@ impl FakeKernel {
             None => {}
             Some(Request::Dump) => {
                 self.dump = Some(None);
-                let answered = self.answered;
-                self.socket.push_back(Queued::DumpBegin { answered });
+                self.socket.push_back(Queued::Event(KernelEvent::DumpBegin));
             }
             Some(Request::Apply(ops, asked)) => {
                 let mut refusals = Vec::new();
@@ -154,8 +150,7 @@ impl FakeKernel {
                         refusals.push(FibRefusal { at, errno });
                     }
                 }
-                self.results.push_back(refusals);
-                self.answered += 1;
+                self.socket.push_back(Queued::Answer(refusals));
             }
         }
     }
@@ -224,6 +219,7 @@ impl FakeKernel {
                 let len = 1 + random.below(4);
                 part.take(len)
                     .map(|(&(prefix, _), (protocol, route))| KernelEvent::Route {
+                        table: Table::Ours,
                         prefix,
                         protocol: *protocol,
                         route: route.clone(),
@@ -250,14 +246,6 @@ impl FakeKernel {
         }
     }
 
-    /// Hands an answer of the writer to the FIB.
-    pub(super) fn deliver_result(&mut self, fib: &mut Fib) {
-        if let Some(refusals) = self.results.pop_front() {
-            self.delivered += 1;
-            fib.handle_result(&refusals);
-        }
-    }
-
     /// Hands up to `max` events to the FIB, in one call.
     pub(super) fn deliver_events(&mut self, fib: &mut Fib, max: usize) {
         let mut events = Vec::new();
@@ -267,13 +255,9 @@ impl FakeKernel {
                     self.note_told(&event);
                     events.push(event);
                 }
-                Some(Queued::DumpBegin { answered }) => {
-                    // The writer reports its batches before it asks for a dump.
+                Some(Queued::Answer(refusals)) => {
                     fib.handle_kernel(std::mem::take(&mut events));
-                    while self.delivered < answered {
-                        self.deliver_result(fib);
-                    }
-                    events.push(KernelEvent::DumpBegin);
+                    fib.handle_result(&refusals);
                 }
                 None => {
                     if std::mem::take(&mut self.is_overrun) {
@@ -287,10 +271,6 @@ impl FakeKernel {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.requests.is_empty()
-            && self.results.is_empty()
-            && self.socket.is_empty()
-            && !self.is_overrun
-            && self.dump.is_none()
+        self.requests.is_empty() && self.socket.is_empty() && !self.is_overrun && self.dump.is_none()
     }
 }

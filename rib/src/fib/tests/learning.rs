@@ -94,6 +94,7 @@ fn c176_all_kinds_and_protocols_but_the_kernels_own_and_ours_are_learned() {
     let other = |kind| KernelRoute {
         action: KernelAction::Other(kind),
         metric: 5,
+        source: None,
     };
     let mut fib = learning(&[
         route("10.65.2.0/26", STATIC, blackhole_route()),
@@ -120,6 +121,7 @@ fn blackhole_route() -> KernelRoute {
     KernelRoute {
         action: KernelAction::Blackhole,
         metric: 0,
+        source: None,
     }
 }
 

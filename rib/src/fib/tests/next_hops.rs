@@ -59,6 +59,7 @@ fn a_dropping_route_in_front_of_the_next_hop_leaves_no_way() {
     let unreachable = KernelRoute {
         action: KernelAction::Other(7),
         metric: 0,
+        source: None,
     };
     let mut fib = loaded(&[
         route("0.0.0.0/0", STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0)),
@@ -96,6 +97,7 @@ fn a_changed_gateway_is_one_replacement_of_what_depends_on_it() {
     set(&mut fib, "10.65.2.0/26", Some(via(&[hop("192.0.2.12")], 0)));
     written(&mut fib);
     fib.handle_kernel([KernelEvent::Route {
+        table: Table::Ours,
         prefix: net("172.16.0.0/12"),
         protocol: STATIC,
         route: unicast(&[way(Some("192.0.2.9"), 2)], 0),

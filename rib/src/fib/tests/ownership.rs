@@ -19,6 +19,7 @@ fn a_restart_writes_nothing_that_is_there_already() {
     let dropped = KernelRoute {
         action: KernelAction::Blackhole,
         metric: 0,
+        source: None,
     };
     dump(
         &mut fib,
@@ -142,6 +143,7 @@ fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
     written(&mut fib);
     fib.handle_kernel([KernelEvent::Route {
+        table: Table::Ours,
         prefix: net(BLOCK),
         protocol: STATIC,
         route: eth1(0),
@@ -168,6 +170,7 @@ fn a_route_removed_or_changed_by_hand_is_put_right_and_counted() {
         ["Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
     );
     fib.handle_kernel([KernelEvent::Route {
+        table: Table::Ours,
         prefix: net(BLOCK),
         protocol: OURS,
         route: eth1(0),
@@ -403,4 +406,153 @@ fn a_link_that_is_down_in_a_dump_asks_for_no_other_dump() {
         written(&mut fib),
         ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
     );
+}
+
+#[test]
+fn another_protocol_number_replaces_each_route_in_one_step() {
+    const NEW: u8 = 99;
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    set(&mut fib, "fd65::2:0/122", Some(via(&[hop("fd31:1::12")], 0)));
+    set(&mut fib, "10.65.9.0/26", Some(via(&[hop("203.0.113.1")], 0)));
+    fib.allow_sweep();
+    assert_eq!(written(&mut fib).len(), 2);
+    fib.set_protocol(NEW);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    assert!(
+        written(&mut fib).is_empty(),
+        "not before it is known what carries the new number"
+    );
+    let of = |protocol, prefix: &str, route_: KernelRoute| route(prefix, protocol, route_);
+    let v6 = unicast(&[way(Some("fd31:1::12"), 2)], 1024);
+    dump(
+        &mut fib,
+        &[
+            of(OURS, BLOCK, eth0(0)),
+            of(OURS, "fd65::2:0/122", v6),
+            of(NEW, "10.65.7.0/26", eth1(0)),
+        ],
+    );
+    let ops: Vec<FibOp> = std::iter::from_fn(|| {
+        let ops = fib.poll_batch()?;
+        fib.handle_result(&[]);
+        Some(ops)
+    })
+    .flatten()
+    .collect();
+    let words: Vec<(FibOpKind, String, u8)> = ops
+        .iter()
+        .map(|op| (op.kind, op.prefix.to_string(), op.protocol))
+        .collect();
+    let expected = [
+        (FibOpKind::Delete, "10.65.7.0/26".to_owned(), NEW),
+        (FibOpKind::Replace, BLOCK.to_owned(), NEW),
+        (FibOpKind::Replace, "fd65::2:0/122".to_owned(), NEW),
+    ];
+    let mut sorted = words.clone();
+    sorted.sort_by_key(|(_, prefix, _)| prefix != "10.65.7.0/26");
+    assert_eq!(sorted[0], expected[0]);
+    assert_eq!(sorted.len(), 3);
+    assert!(
+        sorted.contains(&expected[1]) && sorted.contains(&expected[2]),
+        "{words:?}"
+    );
+    // The old number is anybody's again: its routes are left alone.
+    fib.handle_kernel([route("10.65.8.0/26", OURS, eth1(0))]);
+    assert!(written(&mut fib).is_empty());
+    assert_eq!(state(&fib, "10.65.8.0/26"), None);
+}
+
+#[test]
+fn the_old_number_is_ours_while_a_route_may_still_carry_it() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth0(0))]);
+    fib.set_protocol(99);
+    dump(&mut fib, &[route(BLOCK, OURS, eth0(0))]);
+    assert!(written(&mut fib).is_empty());
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "stale");
+    fib.allow_sweep();
+    let ops = fib.poll_batch().unwrap();
+    assert_eq!((ops[0].kind, ops[0].protocol), (FibOpKind::Delete, OURS));
+}
+
+#[test]
+fn a_preferred_source_is_part_of_the_route_and_changes_by_replacement() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    set(&mut fib, "10.65.1.0/26", Some(blackhole()));
+    assert_eq!(written(&mut fib).len(), 2);
+    fib.set_source(pipit_bgp::FamilyMap {
+        ipv4: Some(ip("192.0.2.1")),
+        ipv6: None,
+    });
+    let ops = fib.poll_batch().unwrap();
+    fib.handle_result(&[]);
+    assert_eq!(ops.len(), 1, "a blackhole sends nothing");
+    assert_eq!(
+        (ops[0].kind, ops[0].route.source),
+        (FibOpKind::Replace, Some(ip("192.0.2.1")))
+    );
+    // Somebody takes it away.
+    fib.handle_kernel([replacement(BLOCK, OURS, eth0(0))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+}
+
+fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(prefix),
+        protocol,
+        route,
+        is_replacement: true,
+    }
+}
+
+#[test]
+fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
+    let mut fib = Fib::apart(OURS);
+    let in_main = |event| match event {
+        KernelEvent::Route {
+            prefix,
+            protocol,
+            route,
+            is_replacement,
+            ..
+        } => KernelEvent::Route {
+            table: Table::Main,
+            prefix,
+            protocol,
+            route,
+            is_replacement,
+        },
+        other => other,
+    };
+    let begin = [KernelEvent::DumpBegin];
+    let found = node()
+        .into_iter()
+        .chain([route(BLOCK, OURS, eth1(0)), route("10.65.4.0/26", 80, eth1(0))]);
+    let ours = [
+        route("10.65.3.0/26", STATIC, eth1(0)),
+        route("10.65.5.0/26", OURS, eth1(0)),
+    ];
+    let events = begin.into_iter().chain(found.map(in_main)).chain(ours);
+    fib.handle_kernel(events.chain([KernelEvent::DumpEnd]));
+    assert_eq!(fib.poll_event(), Some(FibEvent::Loaded { adopted: 1 }));
+    for prefix in [BLOCK, "10.65.3.0/26", "10.65.4.0/26"] {
+        set(&mut fib, prefix, Some(via(&[hop("192.0.2.12")], 0)));
+    }
+    fib.allow_sweep();
+    let mut all = written(&mut fib);
+    all.sort();
+    assert_eq!(
+        all,
+        [
+            "Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0",
+            "Create 10.65.4.0/26 via 192.0.2.12 dev 2 metric 0",
+            "Delete 10.65.5.0/26 via 198.51.100.7 dev 3 metric 0",
+        ]
+    );
+    assert_eq!(state(&fib, "10.65.3.0/26").unwrap().0, "conflict");
 }

@@ -10,7 +10,8 @@ use netlink_packet_core::NlasIterator;
 use netlink_packet_route::link::LinkFlags;
 use smallvec::SmallVec;
 
-use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute};
+use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
+use crate::io::netlink::MAIN;
 
 /// Length of struct nlmsghdr.
 const HEADER_LEN: usize = 16;
@@ -82,12 +83,13 @@ impl Message<'_> {
         word(self.body, 0).map(|error| (error as i32).wrapping_neg())
     }
 
-    /// What the message means for the FIB, if anything. `table`: the one in use.
-    pub(super) fn event(&self, table: u32) -> Option<KernelEvent> {
+    /// What the message means for the FIB, if anything. `ours`: the table that we write to.
+    pub(super) fn event(&self, ours: u32) -> Option<KernelEvent> {
         match self.kind {
             libc::RTM_NEWROUTE => {
-                let (prefix, protocol, route) = route(self.body, table)?;
+                let (table, prefix, protocol, route) = route(self.body, ours)?;
                 Some(KernelEvent::Route {
+                    table,
                     prefix,
                     protocol,
                     route,
@@ -95,8 +97,9 @@ impl Message<'_> {
                 })
             }
             libc::RTM_DELROUTE => {
-                let (prefix, protocol, route) = route(self.body, table)?;
+                let (table, prefix, protocol, route) = route(self.body, ours)?;
                 Some(KernelEvent::RouteGone {
+                    table,
                     prefix,
                     protocol,
                     route,
@@ -159,7 +162,7 @@ fn interface_address(body: &[u8]) -> Option<(u32, IpAddr, IpNet)> {
 
 /// `None` for routes that do not concern the FIB: other tables, cached clones, routes for some kinds of service or
 /// some sources only.
-fn route(body: &[u8], table: u32) -> Option<(IpNet, u8, KernelRoute)> {
+fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
     let &[family, len, source_len, tos, in_table, protocol, _scope, kind, ..] = body else {
         return None;
     };
@@ -179,10 +182,12 @@ fn route(body: &[u8], table: u32) -> Option<(IpNet, u8, KernelRoute)> {
     for (kind, value) in attributes(body.get(ROUTE_HEADER_LEN..)?) {
         parts.read(kind, value)?;
     }
-    if parts.in_table != table {
-        return None;
-    }
-    let metric = parts.metric;
+    let table = match parts.in_table {
+        table if table == ours => Table::Ours,
+        MAIN => Table::Main,
+        _ => return None,
+    };
+    let (metric, source) = (parts.metric, parts.source);
     let destination = parts.destination;
     let action = match kind {
         libc::RTN_UNICAST => KernelAction::Unicast(parts.hops(flags)),
@@ -195,7 +200,12 @@ fn route(body: &[u8], table: u32) -> Option<(IpNet, u8, KernelRoute)> {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED)
     };
     let prefix = IpNet::new(destination.unwrap_or(any), len).ok()?;
-    Some((prefix.trunc(), protocol, KernelRoute { action, metric }))
+    let route = KernelRoute {
+        action,
+        metric,
+        source,
+    };
+    Some((table, prefix.trunc(), protocol, route))
 }
 
 /// What a route's attributes say.
@@ -204,6 +214,7 @@ struct Parts {
     in_table: u32,
     destination: Option<IpAddr>,
     metric: u32,
+    source: Option<IpAddr>,
     device: u32,
     gateway: Option<IpAddr>,
     multipath: SmallVec<[KernelHop; 1]>,
@@ -215,6 +226,7 @@ impl Parts {
             libc::RTA_DST => self.destination = Some(address(value)?),
             libc::RTA_TABLE => self.in_table = word(value, 0)?,
             libc::RTA_PRIORITY => self.metric = word(value, 0)?,
+            libc::RTA_PREFSRC => self.source = Some(address(value)?),
             libc::RTA_OIF => self.device = word(value, 0)?,
             libc::RTA_GATEWAY => self.gateway = Some(address(value)?),
             RTA_VIA => self.gateway = Some(via(value)?),
@@ -327,7 +339,12 @@ mod tests {
         .map(|(prefix, action, metric)| FibOp {
             prefix: prefix.parse().unwrap(),
             kind: FibOpKind::Replace,
-            route: KernelRoute { action, metric },
+            protocol: 12,
+            route: KernelRoute {
+                source: (metric == 100).then(|| "192.0.2.5".parse().unwrap()),
+                action,
+                metric,
+            },
         })
         .collect()
     }
@@ -335,7 +352,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded_again() {
         for table in [254, 1000] {
-            let mut encoder = Encoder::new(12, table);
+            let mut encoder = Encoder::new(table);
             for (at, op) in samples().iter().enumerate() {
                 encoder.append(at as u32, false, op);
             }
@@ -346,6 +363,7 @@ mod tests {
                 .into_iter()
                 .map(|op| {
                     Some(KernelEvent::Route {
+                        table: Table::Ours,
                         prefix: op.prefix,
                         protocol: 12,
                         route: op.route,
@@ -354,13 +372,23 @@ mod tests {
                 })
                 .collect();
             assert_eq!(events, expected);
-            assert!(messages(encoder.bytes()).all(|message| message.event(255).is_none()));
+            // For somebody with another table only the main one counts.
+            let is_main = |message: Message<'_>| {
+                matches!(
+                    message.event(255),
+                    Some(KernelEvent::Route {
+                        table: Table::Main,
+                        ..
+                    })
+                )
+            };
+            assert!(messages(encoder.bytes()).all(|message| is_main(message) == (table == MAIN)));
         }
     }
 
     #[test]
     fn no_cut_and_no_flipped_octet_panics_or_loops() {
-        let mut encoder = Encoder::new(12, 254);
+        let mut encoder = Encoder::new(254);
         for (at, op) in samples().iter().enumerate() {
             encoder.append(at as u32, true, op);
         }

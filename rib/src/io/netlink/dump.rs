@@ -14,36 +14,52 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use tracing::{debug, warn};
 
 use crate::fib::KernelEvent;
+use crate::io::netlink::MAIN;
 use crate::io::netlink::decode::Message;
 use crate::io::netlink::socket::Endpoint;
 
 /// Dumps that the kernel interrupted before one is taken as it is. What changed meanwhile is notified as well.
 const TRIES: u32 = 5;
 
-/// The parts of a dump, in order: links first, since addresses and routes name them. The number is the request's sequence.
-const STAGES: [Stage; 4] = [
-    Stage::Links,
-    Stage::Addresses,
-    Stage::Routes(AddressFamily::Inet),
-    Stage::Routes(AddressFamily::Inet6),
-];
-
+/// A part of a dump.
 #[derive(Clone, Copy)]
 enum Stage {
     Links,
     Addresses,
-    Routes(AddressFamily),
+    /// Routes of one family in one table.
+    Routes(AddressFamily, u32),
+}
+
+/// The parts in order: links first, since addresses and routes name them. The number is the request's sequence.
+fn stages(table: u32) -> Vec<Stage> {
+    let mut tables = vec![MAIN];
+    if table != MAIN {
+        tables.push(table);
+    }
+    let routes = tables.into_iter().flat_map(|table| {
+        [
+            Stage::Routes(AddressFamily::Inet, table),
+            Stage::Routes(AddressFamily::Inet6, table),
+        ]
+    });
+    [Stage::Links, Stage::Addresses]
+        .into_iter()
+        .chain(routes)
+        .collect()
 }
 
 /// Asks for dumps on the monitor's socket.
 pub(super) struct DumpStarter {
     pub(super) endpoint: Endpoint,
-    table: u32,
+    stages: Vec<Stage>,
 }
 
 impl DumpStarter {
     pub(super) fn new(endpoint: Endpoint, table: u32) -> Self {
-        DumpStarter { endpoint, table }
+        DumpStarter {
+            endpoint,
+            stages: stages(table),
+        }
     }
 
     /// Asks for the first part; [`DumpReader`] asks for the others.
@@ -52,7 +68,7 @@ impl DumpStarter {
     }
 
     fn request(&self, stage: usize) -> io::Result<()> {
-        let Some(of) = STAGES.get(stage) else {
+        let Some(of) = self.stages.get(stage) else {
             return Ok(());
         };
         let inner = match of {
@@ -63,12 +79,12 @@ impl DumpStarter {
                 RouteNetlinkMessage::GetLink(links)
             }
             Stage::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-            Stage::Routes(family) => {
+            Stage::Routes(family, table) => {
                 let mut routes = RouteMessage::default();
                 routes.header.address_family = *family;
-                match u8::try_from(self.table) {
+                match u8::try_from(*table) {
                     Ok(table) => routes.header.table = table,
-                    Err(_) => routes.attributes.push(RouteAttribute::Table(self.table)),
+                    Err(_) => routes.attributes.push(RouteAttribute::Table(*table)),
                 }
                 RouteNetlinkMessage::GetRoute(routes)
             }
@@ -106,6 +122,11 @@ impl DumpReader {
             is_interrupted: false,
             wants_another: false,
         }
+    }
+
+    /// Whether a message is the first of a dump.
+    pub(super) fn begins(&self, message: &Message<'_>) -> bool {
+        self.stage.is_none() && message.sequence == sequence_of(0)
     }
 
     /// Looks at a message before its event is taken: it may begin or end a dump.
@@ -146,7 +167,7 @@ impl DumpReader {
     }
 
     fn end_stage(&mut self, stage: usize, events: &mut Vec<KernelEvent>) -> io::Result<()> {
-        if stage + 1 < STAGES.len() {
+        if stage + 1 < self.starter.stages.len() {
             self.stage = Some(stage + 1);
             return self.starter.request(stage + 1);
         }

@@ -23,15 +23,13 @@ const TABLE_UNSPEC: u8 = 0;
 
 /// A datagram under construction.
 pub(super) struct Encoder {
-    protocol: u8,
     table: u32,
     bytes: Vec<u8>,
 }
 
 impl Encoder {
-    pub(super) fn new(protocol: u8, table: u32) -> Self {
+    pub(super) fn new(table: u32) -> Self {
         Encoder {
-            protocol,
             table,
             bytes: Vec::new(),
         }
@@ -67,7 +65,7 @@ impl Encoder {
     fn route(&mut self, op: &FibOp) {
         let (family, kind) = (family(op.prefix), kind(&op.route.action));
         let table = u8::try_from(self.table).unwrap_or(TABLE_UNSPEC);
-        let header = [op.prefix.prefix_len(), 0, 0, table, self.protocol, UNIVERSE, kind];
+        let header = [op.prefix.prefix_len(), 0, 0, table, op.protocol, UNIVERSE, kind];
         let hops = match &op.route.action {
             KernelAction::Unicast(hops) if names_next_hops(op) => hops.as_slice(),
             _ => &[],
@@ -85,6 +83,9 @@ impl Encoder {
         }
         if op.route.metric != 0 {
             self.number(libc::RTA_PRIORITY, op.route.metric);
+        }
+        if let Some(source) = op.route.source.filter(|_| names_next_hops(op)) {
+            self.address(libc::RTA_PREFSRC, source);
         }
         match hops {
             [] => {}
@@ -192,7 +193,7 @@ mod tests {
     /// What `ip route add 10.1.2.0/26 via 192.0.2.1 dev IF proto bird metric 32` sends, in its order of attributes.
     #[test]
     fn an_ipv4_route_has_the_octets_that_iproute2_sends() {
-        let mut encoder = Encoder::new(12, 254);
+        let mut encoder = Encoder::new(254);
         let hop = KernelHop {
             gateway: Some("192.0.2.1".parse().unwrap()),
             device: 5,
@@ -202,7 +203,9 @@ mod tests {
         let op = FibOp {
             prefix: "10.1.2.0/26".parse().unwrap(),
             kind: FibOpKind::Create,
+            protocol: 12,
             route: KernelRoute {
+                source: None,
                 action: KernelAction::Unicast([hop].into_iter().collect()),
                 metric: 32,
             },

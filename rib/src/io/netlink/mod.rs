@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! RIB task ─ Request ─► writer ─ route changes, 256 to a datagram ─► kernel
-//!    ▲                     └──── asks for a dump on the monitor's socket ──┐
-//!    └──── Report ───── writer: what was refused                           ▼
-//!    └──── Report ───── monitor: notifications and dumps, in the kernel's order
+//!    ▲                     └── a marker for each answer, requests for dumps ─┐
+//!    │                                           on the monitor's socket    ▼
+//!    └──── Report ───── monitor: notifications, answers, dumps: in the kernel's order
 //! ```
 //!
 //! Threads and not tasks, since a batch of five hundred routes keeps the kernel busy for a millisecond, in which
 //! keepalives should go out. Both ends are bounded; a listener that is not heard overruns in the kernel, which is
 //! noticed and mended by a dump. The monitor's socket drops notifications of the writer's changes in the kernel.
 
+mod answers;
 mod decode;
 mod dump;
 mod encode;
@@ -26,9 +27,12 @@ use tokio::sync::mpsc;
 
 use crate::fib::{FibOp, FibRefusal, KernelEvent};
 use crate::io::netlink::dump::DumpStarter;
+use crate::io::netlink::monitor::Monitor;
 use crate::io::netlink::socket::Endpoint;
 use crate::io::netlink::writer::Writer;
 
+/// RT_TABLE_MAIN.
+pub const MAIN: u32 = 254;
 /// Requests that may wait. The FIB has at most two batches and one dump under way, so sending never blocks.
 const REQUESTS: usize = 4;
 /// Reports that may wait: few, since each holds hundreds of events.
@@ -48,7 +52,8 @@ pub enum Request {
 pub enum Report {
     /// Things that are, or changed.
     Events(Vec<KernelEvent>),
-    /// The oldest batch was carried out but for these, in the order of its operations.
+    /// The oldest batch was carried out but for these, in the order of its operations. What the kernel said before
+    /// it answered has been reported; what is reported from now on happened afterwards.
     Applied(Vec<FibRefusal>),
 }
 
@@ -63,15 +68,13 @@ pub enum NetlinkError {
     Permission,
 }
 
-/// Starts both threads, in the network namespace of the caller. `protocol` and `table` say which routes are ours.
+/// Starts both threads, in the network namespace of the caller. `table` is the one to write to; of others, only the
+/// main one is listened to.
 /// Nothing is reported before the first [`Request::Dump`] but changes.
 ///
 /// # Errors
 /// When the sockets cannot be opened or routes may not be written.
-pub fn spawn(
-    protocol: u8,
-    table: u32,
-) -> Result<(mpsc::Sender<Request>, mpsc::Receiver<Report>), NetlinkError> {
+pub fn spawn(table: u32) -> Result<(mpsc::Sender<Request>, mpsc::Receiver<Report>), NetlinkError> {
     let (request, requests) = mpsc::channel(REQUESTS);
     let (report, reports) = mpsc::channel(REPORTS);
     let writer = Endpoint::open().map_err(NetlinkError::Socket)?;
@@ -81,10 +84,12 @@ pub fn spawn(
     let dumps = Arc::new(DumpStarter::new(monitor, table));
     // Listening starts before the first dump, so nothing falls between the two.
     monitor::subscribe(&dumps).map_err(NetlinkError::Socket)?;
-    let (to_rib, heard) = (report.clone(), Arc::clone(&dumps));
-    start("netlink-monitor", move || monitor::listen(&heard, table, &to_rib))?;
-    let writer = Writer::new(writer, protocol, table);
-    start("netlink-writer", move || writer.run(requests, &dumps, &report))?;
+    let (answering, answered) = answers::channel();
+    let heard = Arc::clone(&dumps);
+    let monitor = Monitor::new(heard, table, answered, report);
+    start("netlink-monitor", move || monitor.listen())?;
+    let writer = Writer::new(writer, table);
+    start("netlink-writer", move || writer.run(requests, &dumps, answering))?;
     Ok((request, reports))
 }
 

@@ -6,13 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
-use crate::fib::{FibOp, FibRefusal, KernelEvent};
+use crate::fib::{FibOp, FibRefusal};
+use crate::io::netlink::answers::Answering;
 use crate::io::netlink::dump::DumpStarter;
 use crate::io::netlink::encode::Encoder;
 use crate::io::netlink::socket::Endpoint;
-use crate::io::netlink::{Report, Request, decode};
+use crate::io::netlink::{Request, decode};
 
 /// Messages in one datagram. Measured: between 64 and 512 all is the same.
 const PER_DATAGRAM: usize = 256;
@@ -32,10 +33,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(endpoint: Endpoint, protocol: u8, table: u32) -> Self {
+    pub(super) fn new(endpoint: Endpoint, table: u32) -> Self {
         Writer {
             endpoint,
-            encoder: Encoder::new(protocol, table),
+            encoder: Encoder::new(table),
             sequence: 0,
             buffer: Vec::with_capacity(READ_LEN),
         }
@@ -46,7 +47,7 @@ impl Writer {
         mut self,
         mut requests: mpsc::Receiver<Request>,
         dumps: &Arc<DumpStarter>,
-        to_rib: &mpsc::Sender<Report>,
+        mut answering: Answering,
     ) {
         while let Some(request) = requests.blocking_recv() {
             let is_heard = match request {
@@ -57,7 +58,7 @@ impl Writer {
                         false
                     }
                 },
-                Request::Apply(ops) => self.carry_out(&ops, to_rib),
+                Request::Apply(ops) => self.carry_out(&ops, dumps, &mut answering),
             };
             if !is_heard {
                 return;
@@ -65,18 +66,19 @@ impl Writer {
         }
     }
 
-    fn carry_out(&mut self, ops: &[FibOp], to_rib: &mpsc::Sender<Report>) -> bool {
+    fn carry_out(&mut self, ops: &[FibOp], dumps: &DumpStarter, answering: &mut Answering) -> bool {
         let mut refusals = Vec::new();
         let result = self.apply(ops, &mut refusals);
         self.try_again(ops, &mut refusals);
         // The batch is answered whatever happened: the FIB waits for it.
-        if to_rib.blocking_send(Report::Applied(refusals)).is_err() {
-            return false;
+        if let Err(error) = &result {
+            warn!(%error, "answers of the kernel were lost; dumping the tables");
         }
-        let Err(error) = result else { return true };
-        warn!(%error, "answers of the kernel were lost; dumping the tables");
-        let events = vec![KernelEvent::Overrun];
-        to_rib.blocking_send(Report::Events(events)).is_ok()
+        let sent = answering.send(&dumps.endpoint, refusals, result.is_err());
+        if let Err(error) = &sent {
+            debug!(%error, "nobody takes the kernel's answers any more");
+        }
+        sent.is_ok()
     }
 
     fn apply(&mut self, ops: &[FibOp], refusals: &mut Vec<FibRefusal>) -> io::Result<()> {
