@@ -10,7 +10,6 @@ use pipit_bgp::session::config::PeerConfig;
 use pipit_bgp::{Family, FamilyMap, PeerId};
 use pipit_datastore::desired::{DesiredState, Session, SessionSource};
 use pipit_datastore::lower;
-use pipit_datastore::model::MassWithdrawalGuard;
 use pipit_rib::io::task::{Command, RibHandle};
 use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
 use tokio::sync::watch;
@@ -231,9 +230,6 @@ impl Reconciler {
             asked.insert(format!(
                 "pipit.io/route-protocol: {protocol} is not used yet; routes carry {PROTOCOL}"
             ));
-        }
-        if state.cluster_extensions.mass_withdrawal_guard == MassWithdrawalGuard::Off {
-            asked.insert("pipit.io/mass-withdrawal-guard: the guard cannot be switched off yet".into());
         }
         for text in asked.difference(&self.unsupported) {
             warn!("{text}");

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod disk;
 mod driver;
 #[cfg(test)]
 mod faults;

@@ -129,7 +129,7 @@ mod tests {
         let start = Instant::now();
         let mut schedule = Schedule::default();
         schedule.set(start, &requests(&[("once", 0), ("often", 10)]));
-        assert_eq!(names(&schedule, start), ["once", "often"]);
+        assert_eq!(names(&schedule, start), ["often", "once"]);
         // The time that answering takes does not make periods longer.
         let later = start + secs(2);
         schedule.answered(later, "once", &request(0));
