@@ -6,6 +6,7 @@
 mod access;
 #[cfg(test)]
 mod disk;
+#[cfg(test)]
 mod driver;
 #[cfg(test)]
 mod faults;
