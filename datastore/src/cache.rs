@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use pipit_bgp::session::config::Secret;
 use pipit_bgp::{Asn, ClusterId, FamilyMap};
 use serde_json::Value;
 
@@ -247,6 +248,24 @@ impl Cache {
         self.current.secrets.objects.get(&name)?.object.as_ref()
     }
 
+    /// Secrets by namespace and name.
+    pub fn secrets(&self) -> impl Iterator<Item = (&Namespaced, &SecretObject)> {
+        self.current.secrets.readable()
+    }
+
+    /// Puts other passwords in the place of those there are.
+    pub fn replace_secrets(&mut self, with: impl Fn(&Secret) -> Secret) {
+        let secrets = &mut self.current.secrets;
+        secrets.version += 1;
+        let objects = secrets
+            .objects
+            .values_mut()
+            .filter_map(|stored| stored.object.as_mut());
+        for value in objects.flat_map(|object| object.values.values_mut()) {
+            *value = with(value);
+        }
+    }
+
     /// Services by namespace and name.
     pub fn services(&self) -> impl Iterator<Item = (&Namespaced, &Service)> {
         self.current.services.readable()
@@ -301,6 +320,11 @@ impl Cache {
             };
             blocks.each_problem(key, &mut visit);
         }
+    }
+
+    /// Whether an object is there and nothing of its newest version had to be left out.
+    pub fn is_honoured_whole(&self, key: &Key) -> bool {
+        self.current.is_honoured_whole(key)
     }
 
     /// Changes in a snapshot that is still being received are not visible.

@@ -1,13 +1,14 @@
-//! Absence is not deletion: when most of a kind vanishes at once, it is held back before it is acted on.
+//! Absence is not deletion: when most of a kind vanishes in one revision, that is held back before it is acted on.
 //!
 //! An emptied prefix, a half restored backup and the wrong cluster look to a reader like a cluster that was taken
 //! down on purpose. The guard sits between a back-end and the cache and passes everything but such deletions: those
 //! it turns into [`StoreEvent::Unreadable`], which keeps the last good version in force and shows it as a problem.
+//! What else goes in the same revision goes with them, or stays with them: half an accident is no better.
 //! When the objects come back nothing has happened; when they do not, or somebody says so, they are deleted.
 //!
 //! Pure: events and `now` in, events out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -17,15 +18,17 @@ use crate::backend::StoreEvent;
 use crate::key::Key;
 
 /// Fewer objects than this may vanish at once: a node that lost its only block is no accident worth waiting for.
-const MIN_GONE: usize = 3;
+const MIN_GONE: usize = 2;
 
-/// Kinds of which most do not go at once.
+/// Kinds that are held back.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Guarded {
     Nodes,
     Peers,
     Pools,
     Blocks,
+    Configurations,
+    Filters,
 }
 
 impl Guarded {
@@ -35,12 +38,22 @@ impl Guarded {
             Key::BgpPeer(_) => Some(Guarded::Peers),
             Key::IpPool(_) => Some(Guarded::Pools),
             Key::BlockAffinity { .. } => Some(Guarded::Blocks),
-            Key::BgpConfiguration(_)
-            | Key::BgpFilter(_)
-            | Key::CalicoNodeStatus(_)
+            Key::BgpConfiguration(_) => Some(Guarded::Configurations),
+            Key::BgpFilter(_) => Some(Guarded::Filters),
+            Key::CalicoNodeStatus(_)
             | Key::Secret { .. }
             | Key::Service { .. }
             | Key::EndpointSlice { .. } => None,
+        }
+    }
+}
+
+impl Guarded {
+    /// Whether losing most of the kind is a reason by itself. The others only go along.
+    fn is_reason(self) -> bool {
+        match self {
+            Guarded::Nodes | Guarded::Peers | Guarded::Pools | Guarded::Blocks => true,
+            Guarded::Configurations | Guarded::Filters => false,
         }
     }
 }
@@ -52,6 +65,8 @@ impl fmt::Display for Guarded {
             Guarded::Peers => "BGPPeers",
             Guarded::Pools => "IPPools",
             Guarded::Blocks => "blocks",
+            Guarded::Configurations => "BGPConfigurations",
+            Guarded::Filters => "BGPFilters",
         })
     }
 }
@@ -59,37 +74,54 @@ impl fmt::Display for Guarded {
 /// Holds mass deletions back.
 #[derive(Debug)]
 pub struct Guard {
-    hold: Duration,
+    /// `None`: nothing is held back.
+    hold: Option<Duration>,
     /// Guarded objects that the cache has.
     known: HashSet<Key>,
     /// Guarded objects of the snapshot that is being received.
     snapshot: Option<HashSet<Key>>,
-    /// Deletions of the batch that is being received.
+    /// Deletions since the last mark: of which revision they are it will say.
     batch: HashSet<Key>,
+    /// Deletions that nobody has judged yet, by revision: each watch reports its part of one.
+    pending: BTreeMap<i64, HashSet<Key>>,
+    /// The revision that was last held back, for parts of it that come late.
+    mass: Option<i64>,
     /// Deletions held back: until when, and what is said about each.
     held: HashMap<Key, (Instant, String)>,
 }
 
 impl Guard {
-    /// Holds mass deletions back for this long.
-    pub fn new(hold: Duration) -> Guard {
+    /// Holds mass deletions back for this long; `None`: passes everything, and only keeps count.
+    pub fn new(hold: Option<Duration>) -> Guard {
         Guard {
             hold,
             known: HashSet::new(),
             snapshot: None,
             batch: HashSet::new(),
+            pending: BTreeMap::new(),
+            mass: None,
             held: HashMap::new(),
         }
     }
 
+    /// Holds mass deletions back for this long from now on. What is held back already keeps its time.
+    pub fn set_hold(&mut self, hold: Option<Duration>) {
+        self.hold = hold;
+    }
+
+    /// How long mass deletions are held back.
+    pub fn hold(&self) -> Option<Duration> {
+        self.hold
+    }
+
     /// Takes one event of the back-end: what the cache should get of it, in order.
     ///
-    /// A deletion is passed on with the [`StoreEvent::Settled`] that ends its batch, for only then is it known how
-    /// many there are.
+    /// Deletions are passed on by [`Guard::judge`], for only then is it known how many there are.
     pub fn handle(&mut self, now: Instant, event: StoreEvent) -> Vec<StoreEvent> {
         match event {
             StoreEvent::Begin => {
                 self.batch.clear();
+                self.pending.clear();
                 self.snapshot = Some(HashSet::new());
             }
             StoreEvent::Put { ref key, .. }
@@ -97,13 +129,23 @@ impl Guard {
                 key: Some(ref key), ..
             } => self.seen(key),
             StoreEvent::Delete { key } => return self.deleted(key),
-            StoreEvent::Settled { .. } => return self.settled(now, event),
+            StoreEvent::Settled { revision } => self.settled(revision),
             StoreEvent::SnapshotDone { .. } => return self.snapshot_done(now, event),
             StoreEvent::Unreadable { key: None, .. }
             | StoreEvent::Readable { .. }
             | StoreEvent::Status(_) => {}
         }
         vec![event]
+    }
+
+    /// Lets the deletions since the last call pass, or holds them back. To be called when nothing more is at hand:
+    /// what was deleted in one revision may arrive in parts.
+    pub fn judge(&mut self, now: Instant) -> Vec<StoreEvent> {
+        let pending = std::mem::take(&mut self.pending);
+        let judged = pending
+            .into_iter()
+            .map(|(revision, gone)| self.judge_revision(now, revision, gone));
+        judged.collect::<Vec<_>>().concat()
     }
 
     /// When [`Guard::handle_timeout`] has something to do; never inside a snapshot, which would swallow it.
@@ -143,9 +185,9 @@ impl Guard {
         self.handle_timeout(now)
     }
 
-    /// Objects whose deletion is held back, in the order of their names.
-    pub fn held(&self) -> Vec<&Key> {
-        let mut held: Vec<_> = self.held.keys().collect();
+    /// Objects whose deletion is held back, in the order of their names, and until when.
+    pub fn held(&self) -> Vec<(&Key, Instant)> {
+        let mut held: Vec<_> = self.held.iter().map(|(key, (until, _))| (key, *until)).collect();
         held.sort();
         held
     }
@@ -159,6 +201,9 @@ impl Guard {
             None => {
                 self.known.insert(key.clone());
                 self.batch.remove(key);
+                for gone in self.pending.values_mut() {
+                    gone.remove(key);
+                }
                 self.held.remove(key);
             }
         }
@@ -176,11 +221,11 @@ impl Guard {
         vec![StoreEvent::Delete { key }]
     }
 
-    fn settled(&mut self, now: Instant, mark: StoreEvent) -> Vec<StoreEvent> {
+    fn settled(&mut self, revision: i64) {
         let gone = std::mem::take(&mut self.batch);
-        let mut events = self.judge(now, gone);
-        events.push(mark);
-        events
+        if !gone.is_empty() {
+            self.pending.entry(revision).or_default().extend(gone);
+        }
     }
 
     fn snapshot_done(&mut self, now: Instant, mark: StoreEvent) -> Vec<StoreEvent> {
@@ -198,7 +243,8 @@ impl Guard {
             .map(|(key, (_, why))| is_held(key, why))
             .collect();
         // What is to go needs no word: the snapshot does not have it.
-        let judged = self.judge(now, gone).into_iter();
+        // A listing has no part that comes late.
+        let judged = self.judge_revision(now, 0, gone).into_iter();
         events.extend(judged.filter(|event| !matches!(event, StoreEvent::Delete { .. })));
         self.known.extend(snapshot);
         events.push(mark);
@@ -206,32 +252,35 @@ impl Guard {
     }
 
     /// Lets deletions pass, or holds them back where they are most of their kind.
-    fn judge(&mut self, now: Instant, gone: HashSet<Key>) -> Vec<StoreEvent> {
+    fn judge_revision(&mut self, now: Instant, revision: i64, gone: HashSet<Key>) -> Vec<StoreEvent> {
         if gone.is_empty() {
             return Vec::new();
         }
         let known = self.known.iter().filter(|key| !self.held.contains_key(*key));
         let verdicts = Verdict::of_each_kind(&gone, known);
-        for Verdict { of, gone, had } in verdicts.values().filter(|verdict| verdict.is_mass()) {
-            let hold_secs = self.hold.as_secs();
-            warn!(kind = %of, gone, had, hold_secs, "most vanished at once; their deletion is held back");
-        }
+        let is_late_part = revision != 0 && self.mass == Some(revision);
+        let mass = verdicts
+            .values()
+            .filter(|verdict| is_late_part || verdict.is_mass());
+        let mass = mass.max_by_key(|verdict| verdict.gone);
         let mut gone: Vec<_> = gone.into_iter().collect();
         gone.sort();
+        let Some((verdict, hold)) = mass.zip(self.hold) else {
+            for key in &gone {
+                self.known.remove(key);
+            }
+            return gone.into_iter().map(|key| StoreEvent::Delete { key }).collect();
+        };
+        self.mass = Some(revision);
+        let hold_secs = hold.as_secs();
+        let Verdict { of, gone: count, had } = verdict;
+        warn!(kind = %of, gone = count, had, hold_secs, "most vanished at once; all that went with them is held back");
+        let why =
+            format!("{count} of {had} {of} vanished at once: its deletion is held back for {hold_secs} s");
         let mut events = Vec::with_capacity(gone.len());
         for key in gone {
-            let verdict = Guarded::of(&key).and_then(|of| verdicts.get(&of));
-            if let Some(verdict) = verdict.filter(|verdict| verdict.is_mass()) {
-                let Verdict { of, gone, had } = verdict;
-                let secs = self.hold.as_secs();
-                let why =
-                    format!("{gone} of {had} {of} vanished at once: its deletion is held back for {secs} s");
-                events.push(is_held(&key, &why));
-                self.held.insert(key, (now + self.hold, why));
-            } else {
-                self.known.remove(&key);
-                events.push(StoreEvent::Delete { key });
-            }
+            events.push(is_held(&key, &why));
+            self.held.insert(key, (now + hold, why.clone()));
         }
         events
     }
@@ -263,7 +312,7 @@ impl Verdict {
     }
 
     fn is_mass(&self) -> bool {
-        self.gone >= MIN_GONE && self.gone * 2 > self.had
+        self.of.is_reason() && self.gone >= MIN_GONE && self.gone * 2 > self.had
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod desired;
 pub mod diff;
 pub mod guard;
+pub mod inputs;
 #[cfg(feature = "io")]
 pub mod io;
 pub mod key;
@@ -15,5 +16,6 @@ pub mod lower;
 pub mod manifest;
 pub mod model;
 pub mod plan;
+pub mod record;
 pub mod selector;
 pub mod yaml;

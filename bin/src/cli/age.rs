@@ -6,7 +6,15 @@ use jiff::Timestamp;
 ///
 /// A `since` in the future, which a clock that was set back makes, is `0s`.
 pub(crate) fn age(since: Timestamp, now: Timestamp) -> String {
-    let secs = now.duration_since(since).as_secs().max(0);
+    of_secs(now.duration_since(since).as_secs().max(0))
+}
+
+/// An age in seconds.
+pub(crate) fn age_of_secs(secs: u64) -> String {
+    of_secs(i64::try_from(secs).unwrap_or(i64::MAX))
+}
+
+fn of_secs(secs: i64) -> String {
     let (mins, hours, days) = (secs / 60, secs / 3600, secs / 86400);
     match () {
         () if mins < 1 => format!("{secs}s"),

@@ -5,12 +5,14 @@
 
 mod age;
 pub mod check;
+pub mod datastore;
 pub mod exit;
 pub mod fib;
 pub mod output;
 pub mod peer;
 pub mod peers;
 pub mod plan;
+pub mod plan_diff;
 pub mod resources;
 pub mod routes;
 mod table;
@@ -106,6 +108,8 @@ pub enum QueryCommand {
     Routes(routes::RoutesArgs),
     /// This node's routes in the kernel
     Fib(fib::FibArgs),
+    /// What an operator may say about the datastore
+    Datastore(datastore::DatastoreArgs),
 }
 
 /// Restricts a list to one address family.
@@ -172,6 +176,7 @@ async fn ask(query: &QueryCommand, global: &GlobalArgs, out: &mut dyn Write) -> 
             routes::run(query, connect(global).await?, global, out).await
         }
         QueryCommand::Fib(args) => fib::run(args, connect(global).await?, global, out).await,
+        QueryCommand::Datastore(args) => datastore::run(args, connect(global).await?, global, out).await,
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use crate::cli::GlobalArgs;
-use crate::cli::age::age;
+use crate::cli::age::{age, age_of_secs};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::{Column, Format, Item, ListWriter};
 use crate::cli::table::printable;
@@ -98,6 +98,9 @@ fn write_footer(out: &mut dyn Write, list: &PeerList, now: Timestamp) -> io::Res
     writeln!(out)?;
     writeln!(out, "{}", node_line(daemon, now))?;
     writeln!(out, "{}", datastore_line(daemon))?;
+    if let Some(line) = held_line(daemon) {
+        writeln!(out, "{line}")?;
+    }
     if let Some(waiting) = &daemon.waiting {
         writeln!(out, "Waiting: {}", printable(waiting))?;
     }
@@ -145,11 +148,16 @@ fn node_line(daemon: &DaemonStatus, now: Timestamp) -> String {
 
 fn datastore_line(daemon: &DaemonStatus) -> String {
     let store = &daemon.datastore;
+    // A state from disk is as old as it says; one that was read is as old as the loss of the datastore.
+    let stale = age_of_secs(daemon.datastore_stale_seconds.unwrap_or_default());
     let state = match (store.connected, store.in_sync) {
+        _ if store.from_disk => {
+            format!("not reached yet, the state of {stale} ago, kept on disk, is in force")
+        }
         (true, true) if store.revision > 0 => format!("in sync at revision {}", store.revision),
         (true, true) => "in sync".to_owned(),
         (true, false) => "reading".to_owned(),
-        (false, true) => "not reached, the last good state is in force".to_owned(),
+        (false, true) => format!("not reached for {stale}, the last good state is in force"),
         (false, false) => "not reached yet".to_owned(),
     };
     let reason = store
@@ -161,6 +169,19 @@ fn datastore_line(daemon: &DaemonStatus) -> String {
         store.kind.name(),
         printable(&store.endpoint)
     )
+}
+
+/// What is held back, if anything is.
+fn held_line(daemon: &DaemonStatus) -> Option<String> {
+    let held = &daemon.datastore.held;
+    let first = held.iter().map(|item| item.until).min()?;
+    let (count, noun) = match held.len() {
+        1 => (1, "deletion"),
+        many => (many, "deletions"),
+    };
+    Some(format!(
+        "Held back: {count} {noun} until {first} (pipit datastore release acts on it now)"
+    ))
 }
 
 /// The address as one would dial it, with the interface of a link-local one.

@@ -1,4 +1,5 @@
-//! `pipit plan`: what a node would do with these resources. Touches nothing, asks no daemon.
+//! `pipit plan`: what a node would do with these resources. Touches nothing, and asks no daemon unless it is to
+//! compare with what that has in force (`--diff`).
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,7 +11,9 @@ use pipit_datastore::plan::{to_json, to_text};
 use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Format;
+use crate::cli::plan_diff::InForce;
 use crate::cli::resources::{from_etcd, from_path};
+use crate::control::client::Client;
 use crate::daemon::config::{EtcdConfig, EtcdFlags, node_name};
 use crate::daemon::machine::{self, Machine};
 
@@ -27,6 +30,9 @@ pub struct PlanArgs {
     /// Read the resources from etcd
     #[arg(long)]
     pub from_etcd: bool,
+    /// What would change if the running daemon had these resources, and which sessions that resets
+    #[arg(long)]
+    pub diff: bool,
     /// How etcd is reached.
     #[command(flatten)]
     pub etcd: EtcdFlags,
@@ -35,6 +41,9 @@ pub struct PlanArgs {
 /// Runs `pipit plan`.
 pub fn run(args: &PlanArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let machine = Machine::read();
+    if args.diff {
+        return diff(args, &machine, global, out);
+    }
     let node = node_name(args.node.clone(), machine.surroundings())?;
     let cache = resources(args, &machine, &node)?;
     let plan = desired(&cache, &node, &machine::environment())?;
@@ -47,6 +56,28 @@ pub fn run(args: &PlanArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<
     };
     out.write_all(text.as_bytes()).map_err(CliError::Output)?;
     Ok(Exit::Done)
+}
+
+fn diff(
+    args: &PlanArgs,
+    machine: &Machine,
+    global: &GlobalArgs,
+    out: &mut dyn Write,
+) -> Result<Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?;
+    let in_force = runtime.block_on(async {
+        let mut client = Client::connect(&global.socket).await?;
+        InForce::fetch(&mut client).await
+    })?;
+    let node = in_force.node();
+    if let Some(asked) = args.node.as_deref().filter(|asked| *asked != node) {
+        let message = format!("the daemon acts for node {node}, there is nothing of {asked} to compare with");
+        return Err(CliError::Usage(message));
+    }
+    in_force.compare(resources(args, machine, node)?, global, out)
 }
 
 fn resources(args: &PlanArgs, machine: &Machine, node: &str) -> Result<Cache, CliError> {

@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::config::EtcdConfig;
-use crate::daemon::etcd_driver::PasswordError;
 
 /// Events of the etcd driver that may wait.
 const EVENTS: usize = 1024;
@@ -30,9 +29,6 @@ pub enum ResourcesError {
     /// A file is no manifest.
     #[error(transparent)]
     Manifest(#[from] PlanError),
-    /// The user's password cannot be read.
-    #[error(transparent)]
-    Password(#[from] PasswordError),
     /// etcd does not answer, or refuses.
     #[error("{reason}")]
     Etcd {
@@ -65,7 +61,7 @@ pub fn from_path(path: &Path) -> Result<Cache, ResourcesError> {
 
 /// The resources in etcd now. Of block affinities, only those of `node`.
 pub fn from_etcd(config: &EtcdConfig, node: &str) -> Result<Cache, ResourcesError> {
-    let driver = config.to_driver()?;
+    let driver = config.to_driver();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

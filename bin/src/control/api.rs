@@ -21,6 +21,12 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     /// What the configuration asks for and cannot be honoured, in order of the resources.
     fn problems(&self) -> impl Future<Output = Result<Vec<ProblemItem>, ApiError>> + Send;
 
+    /// Acts on deletions that are held back; how many there were.
+    fn release(&self) -> impl Future<Output = Result<usize, ApiError>> + Send;
+
+    /// What the desired state is computed from, in lines; passwords in disguise.
+    fn inputs(&self) -> impl Future<Output = Result<Vec<String>, ApiError>> + Send;
+
     /// One page of the paths that `query.selection` selects; its other conditions may be left to the caller.
     ///
     /// See [`PageRequest`] and [`Page`] for order and size.

@@ -31,6 +31,10 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// GET: [`super::ProblemList`].
     pub const PROBLEMS: &str = "/v1/problems";
+    /// GET: what the desired state is computed from, in lines: see [`pipit_datastore::inputs`].
+    pub const INPUTS: &str = "/v1/inputs";
+    /// POST: [`super::Released`].
+    pub const RELEASE: &str = "/v1/datastore/release";
 }
 
 /// Every configured peer, with the daemon's own state beside them.
@@ -299,6 +303,10 @@ pub struct DaemonStatus {
     pub started: Timestamp,
     /// Where its configuration comes from.
     pub datastore: DatastoreStatus,
+    /// How long what is in force may not have been the newest; 0 while the datastore can be read; `None` until
+    /// something is in force.
+    #[serde(default)]
+    pub datastore_stale_seconds: Option<u64>,
     /// What it waits for before it can act, one line for people; `None` when it acts.
     pub waiting: Option<String>,
 }
@@ -338,6 +346,36 @@ pub struct DatastoreStatus {
     pub reason: Option<String>,
     /// Revision acted on; zero for files.
     pub revision: i64,
+    /// What is in force was kept on disk by an earlier run: the datastore has not been reached since the start.
+    #[serde(default)]
+    pub from_disk: bool,
+    /// How long the deletion of most objects of a kind is held back; `None`: it is not.
+    #[serde(default)]
+    pub guard_secs: Option<u64>,
+    /// What is held back now.
+    #[serde(default)]
+    pub held: Vec<HeldItem>,
+}
+
+/// An object whose deletion is held back, because most of its kind vanished at once.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct HeldItem {
+    /// The object.
+    pub resource: String,
+    /// When the deletion will be acted on.
+    pub until: Timestamp,
+}
+
+/// What `pipit datastore release` brought about.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Released {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Released`.
+    pub kind: String,
+    /// How many deletions were held back.
+    pub count: usize,
 }
 
 /// One thing in the configuration that cannot be honoured.

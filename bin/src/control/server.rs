@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::control::api::{ApiError, ControlApi};
 use crate::control::connections::Connections;
 use crate::control::protocol::{
-    API_VERSION, DaemonStatus, ErrorBody, ErrorReason, NDJSON, PeerList, ProblemList, path,
+    API_VERSION, DaemonStatus, ErrorBody, ErrorReason, NDJSON, PeerList, ProblemList, Released, path,
 };
 use crate::control::query::{FibParams, FibQuery, QueryError, RouteParams, RouteQuery};
 use crate::control::stream;
@@ -68,6 +68,8 @@ fn router<A: ControlApi>(api: A) -> Router {
         .route(path::FIB, get(fib::<A>))
         .route(path::STATUS, get(status::<A>))
         .route(path::PROBLEMS, get(problems::<A>))
+        .route(path::INPUTS, get(inputs::<A>))
+        .route(path::RELEASE, post(release::<A>))
         .fallback(async || Refusal::new(ErrorReason::NotFound, "no such path"))
         .method_not_allowed_fallback(async || Refusal::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY_LEN))
@@ -94,6 +96,23 @@ async fn problems<A: ControlApi>(State(api): State<A>) -> Result<Json<ProblemLis
         kind: "ProblemList".to_owned(),
         items: api.problems().await?,
     }))
+}
+
+async fn release<A: ControlApi>(State(api): State<A>) -> Result<Json<Released>, Refusal> {
+    Ok(Json(Released {
+        api_version: API_VERSION.to_owned(),
+        kind: "Released".to_owned(),
+        count: api.release().await?,
+    }))
+}
+
+async fn inputs<A: ControlApi>(State(api): State<A>) -> Result<Response, Refusal> {
+    let lines = api.inputs().await?.into_iter().map(|mut line| {
+        line.push('\n');
+        Ok::<_, Infallible>(bytes::Bytes::from(line))
+    });
+    let body = Body::from_stream(futures_util::stream::iter(lines));
+    Ok(([(header::CONTENT_TYPE, NDJSON)], body).into_response())
 }
 
 async fn routes<A: ControlApi>(

@@ -1,6 +1,8 @@
 //! Answers the control socket from the tasks that own the state.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use pipit_bgp::io::SpeakerHandle;
@@ -9,7 +11,8 @@ use pipit_bgp::wire::attr::Origin as WireOrigin;
 use pipit_bgp::{FamilyMap, PeerId};
 use pipit_datastore::backend::StoreStatus;
 use pipit_datastore::desired::SessionSource;
-use pipit_datastore::io::task::StoreState;
+use pipit_datastore::inputs::Disguise;
+use pipit_datastore::io::task::{HeldDeletion, Store};
 use pipit_rib::fib::FibView;
 use pipit_rib::io::task::RibHandle;
 use pipit_rib::query::{AsPathPart, PeerCounts, RouteFilter, RouteView};
@@ -17,8 +20,8 @@ use tokio::sync::watch;
 
 use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
-    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibItem, FibNextHop, Origin,
-    PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibItem, FibNextHop, HeldItem,
+    Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
 use crate::daemon::node_status::Complaints;
@@ -38,7 +41,7 @@ pub struct Api {
     /// Routes.
     pub rib: RibHandle,
     /// The datastore's state.
-    pub store: watch::Receiver<StoreState>,
+    pub store: Store,
     /// Why each peer exists.
     pub origins: watch::Receiver<Origins>,
     /// When the configuration last changed.
@@ -49,7 +52,7 @@ pub struct Api {
 
 impl ControlApi for Api {
     async fn status(&self) -> Result<DaemonStatus, ApiError> {
-        let store = self.store.borrow().clone();
+        let store = self.store.state.borrow().clone();
         let (kind, place) = &self.datastore;
         let (endpoint, connected, reason) = match &store.status {
             Some(StoreStatus::Connected { endpoint }) => (endpoint.clone(), true, None),
@@ -71,6 +74,15 @@ impl ControlApi for Api {
                 in_sync: store.is_in_sync,
                 reason,
                 revision: store.revision,
+                from_disk: store.is_from_disk,
+                guard_secs: store.hold.map(|hold| hold.as_secs()),
+                held: store.held.iter().map(held_item).collect(),
+            },
+            // A clock that was set back makes nothing older.
+            datastore_stale_seconds: match (store.stale_since, &store.desired) {
+                (Some(since), _) => Some(since.elapsed().unwrap_or_default().as_secs()),
+                (None, Some(_)) => Some(0),
+                (None, None) => None,
             },
             waiting: store.waiting.clone(),
         })
@@ -94,7 +106,7 @@ impl ControlApi for Api {
     }
 
     async fn problems(&self) -> Result<Vec<ProblemItem>, ApiError> {
-        let store = self.store.borrow().clone();
+        let store = self.store.state.borrow().clone();
         let of_fields = store
             .desired
             .iter()
@@ -111,9 +123,13 @@ impl ControlApi for Api {
             resource: origin.clone(),
             message: format!("cannot be read: {why}"),
         });
-        let of_guard = store.held.iter().map(|what| ProblemItem {
+        let of_guard = store.held.first().map(|first| ProblemItem {
             resource: "datastore".into(),
-            message: what.clone(),
+            message: format!(
+                "the deletion of {} objects is held back until {} (`pipit datastore release` acts on it now)",
+                store.held.len(),
+                time(first.until),
+            ),
         });
         let of_requests = store
             .status_problems
@@ -141,6 +157,24 @@ impl ControlApi for Api {
             .collect())
     }
 
+    async fn release(&self) -> Result<usize, ApiError> {
+        let store = ApiError::Unavailable {
+            owner: "the datastore",
+        };
+        self.store.release_held().await.ok_or(store)
+    }
+
+    async fn inputs(&self) -> Result<Vec<String>, ApiError> {
+        let store = ApiError::Unavailable {
+            owner: "the datastore",
+        };
+        let inputs = self.store.inputs().await.ok_or(store)?;
+        // Each hasher is made of randomness that nobody can foresee.
+        let random = || u128::from(RandomState::new().build_hasher().finish());
+        let disguise = Disguise::new(random() << 64 | random());
+        Ok(inputs.lines(&disguise).collect())
+    }
+
     async fn routes(&self, query: &RouteQuery, page: PageRequest) -> Result<Page<RouteItem>, ApiError> {
         let filter = match query.selection {
             Selection::All => RouteFilter::All,
@@ -165,6 +199,19 @@ impl ControlApi for Api {
             items: views.into_iter().map(fib_item).collect(),
             next,
         })
+    }
+}
+
+/// In whole seconds; a time that no calendar has is the last one.
+fn time(time: SystemTime) -> Timestamp {
+    let time = Timestamp::try_from(time).unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn held_item(held: &HeldDeletion) -> HeldItem {
+    HeldItem {
+        resource: held.resource.clone(),
+        until: time(held.until),
     }
 }
 

@@ -1,9 +1,21 @@
 //! What the daemon is told at its start: flags first, then the environment of a calico-node pod, then defaults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
+
+use pipit_datastore::model::parse_duration;
 
 use crate::control::protocol::DEFAULT_SOCKET;
+
+/// The last good state is kept here unless told otherwise.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/pipit";
+
+/// How long mass deletions in etcd are held back unless something else is asked for.
+pub const GUARD_HOLD: Duration = Duration::from_secs(30);
+
+/// The longest that may be asked for.
+const GUARD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Manifests are read from here unless told otherwise.
 pub const DEFAULT_DATASTORE_PATH: &str = "/etc/pipit/resources";
@@ -21,7 +33,7 @@ pub const NODENAME_FILE: &str = "/var/lib/calico/nodename";
 #[command(
     after_help = "Environment: NODENAME, ETCD_ENDPOINTS, ETCD_CA_CERT_FILE, ETCD_CERT_FILE, ETCD_KEY_FILE,\n\
     ETCD_USERNAME and ETCD_PASSWORD as calico-node has them (CALICO_ may stand before the etcd ones and wins);\n\
-    PIPIT_SOCKET, PIPIT_LOG, PIPIT_LOG_FORMAT (text or json). Flags win over the environment."
+    PIPIT_SOCKET, PIPIT_STATE_DIR, PIPIT_LOG, PIPIT_LOG_FORMAT (text or json). Flags win over the environment."
 )]
 pub struct Flags {
     /// Calico node to act for [default: $NODENAME, /var/lib/calico/nodename, the host name]
@@ -39,6 +51,14 @@ pub struct Flags {
     /// Folder of BGP passwords, DIR/SECRET/KEY [default: none]
     #[arg(long, value_name = "DIR")]
     pub secrets_dir: Option<PathBuf>,
+    /// Folder for the last good state, by which the daemon goes when it starts while etcd is away; `none`: nothing is
+    /// kept [default: $PIPIT_STATE_DIR, /var/lib/pipit]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Whether, or how long (`2m`), the deletion of most peers, blocks, nodes or pools in one revision is held back
+    /// [default: on (30s) with etcd, off with files]
+    #[arg(long, value_name = "on|off|DURATION")]
+    pub mass_withdrawal_guard: Option<GuardChoice>,
     /// Control socket [default: $PIPIT_SOCKET, /run/pipit/pipit.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -79,6 +99,43 @@ pub enum DatastoreChoice {
     File,
 }
 
+/// What `--mass-withdrawal-guard` says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GuardChoice {
+    /// As long as it takes somebody to look.
+    On,
+    /// Not at all.
+    Off,
+    /// This long.
+    For(Duration),
+}
+
+impl GuardChoice {
+    /// How long deletions are held back.
+    pub fn hold(self) -> Option<Duration> {
+        match self {
+            GuardChoice::On => Some(GUARD_HOLD),
+            GuardChoice::Off => None,
+            GuardChoice::For(hold) => Some(hold),
+        }
+    }
+}
+
+impl FromStr for GuardChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" => Ok(GuardChoice::On),
+            "off" => Ok(GuardChoice::Off),
+            _ => parse_duration(text)
+                .filter(|hold| (Duration::from_secs(1)..=GUARD_MAX).contains(hold))
+                .map(GuardChoice::For)
+                .ok_or_else(|| "on, off, or a duration from 1s to 24h was expected".to_owned()),
+        }
+    }
+}
+
 /// Everything outside the command line that decides about the configuration.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
@@ -111,6 +168,10 @@ pub struct Config {
     pub datastore: DatastoreConfig,
     /// Folder of BGP passwords; `None`: only Secrets of the datastore.
     pub secrets_dir: Option<PathBuf>,
+    /// File of the last good state; `None`: it is not kept.
+    pub snapshot: Option<PathBuf>,
+    /// How long mass deletions are held back; `None`: not at all.
+    pub guard_hold: Option<Duration>,
     /// Control socket.
     pub socket: PathBuf,
     /// Log filter.
@@ -298,12 +359,26 @@ impl Config {
         let socket = flags
             .socket
             .or_else(|| around.get("PIPIT_SOCKET").map(PathBuf::from));
+        let socket = socket.unwrap_or_else(|| DEFAULT_SOCKET.into());
+        let (is_etcd, state_dir) = (matches!(datastore, DatastoreConfig::Etcd(_)), flags.state_dir);
+        // Manifests are on disk already.
+        refuse("--state-dir", state_dir.is_some() && !is_etcd, "file")?;
+        let state_dir = state_dir.or_else(|| around.get("PIPIT_STATE_DIR").map(PathBuf::from));
+        let state_dir = state_dir.unwrap_or_else(|| DEFAULT_STATE_DIR.into());
+        let is_kept = is_etcd && state_dir.as_os_str() != "none";
+        // A deletion in a file is somebody's edit.
+        let guard = match is_etcd {
+            true => GuardChoice::On,
+            false => GuardChoice::Off,
+        };
         let log_level = flags.log_level.or_else(|| around.get("PIPIT_LOG"));
         Ok(Config {
+            snapshot: is_kept.then(|| state_dir.join(snapshot_name(&node_name, &socket))),
+            guard_hold: flags.mass_withdrawal_guard.unwrap_or(guard).hold(),
             node_name,
             datastore,
             secrets_dir: flags.secrets_dir,
-            socket: socket.unwrap_or_else(|| DEFAULT_SOCKET.into()),
+            socket,
             log_level: log_level.unwrap_or_else(|| "info".to_owned()),
             log_format: around
                 .get("PIPIT_LOG_FORMAT")
@@ -362,6 +437,16 @@ pub fn node_name(flag: Option<String>, around: Surroundings<'_>) -> Result<Strin
         return Err(ConfigError::NodeName { given: name });
     }
     Ok(name)
+}
+
+/// The file of the last good state. Daemons that share a machine, as in a lab, have sockets of their own, and with
+/// them states of their own.
+fn snapshot_name(node_name: &str, socket: &Path) -> String {
+    if socket == Path::new(DEFAULT_SOCKET) {
+        return format!("{node_name}.snapshot");
+    }
+    let socket = socket.to_string_lossy().replace('/', "-");
+    format!("{node_name}@{}.snapshot", socket.trim_start_matches('-'))
 }
 
 fn choose_datastore(

@@ -23,7 +23,8 @@ use pipit_bgp::session::Stop;
 use pipit_bgp::{Asn, FamilyMap, RouterId};
 use pipit_datastore::desired::{DesiredState, Environment};
 use pipit_datastore::io::backend::Manifests;
-use pipit_datastore::io::task::{self, StoreState};
+use pipit_datastore::io::snapshot::SnapshotFile;
+use pipit_datastore::io::task::{self, Options, Store};
 use pipit_datastore::io::{endpoint_status, secrets};
 use pipit_rib::fib::Fib;
 use pipit_rib::io::netlink::{self, Report, Request};
@@ -87,7 +88,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         machine::endpoint_status_folder(),
         environment,
     ));
-    let (kind, place, mut store) = follow_datastore(&config, watched, cancel.clone())?;
+    let (kind, place, store) = follow_datastore(&config, watched, cancel.clone())?;
+    let mut state = store.state.clone();
     let rib_handle = rib.clone();
     let (reconfigured, reconfigured_at) = watch::channel(None);
     let (complaints, unanswered) = watch::channel(Complaints::default());
@@ -97,7 +99,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         started: Timestamp::now(),
         speaker: speaker.clone(),
         rib,
-        store: store.clone(),
+        store,
         origins,
         reconfigured: reconfigured_at,
         unanswered,
@@ -110,9 +112,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut in_force: Option<Arc<DesiredState>> = None;
     loop {
         tokio::select! {
-            result = store.changed() => {
+            result = state.changed() => {
                 result.context("the datastore task ended")?;
-                let desired = store.borrow_and_update().desired.clone();
+                let desired = state.borrow_and_update().desired.clone();
                 // The store says more than what to do: most of its news change nothing here.
                 if let Some(desired) = desired.filter(|new| !in_force.as_ref().is_some_and(|old| Arc::ptr_eq(old, new))) {
                     reconciler.apply(&desired).await;
@@ -176,18 +178,31 @@ fn follow_datastore(
     config: &Config,
     environment: watch::Receiver<Environment>,
     cancel: CancellationToken,
-) -> anyhow::Result<(DatastoreKind, String, watch::Receiver<StoreState>)> {
+) -> anyhow::Result<(DatastoreKind, String, Store)> {
     let node = config.node_name.clone();
+    let options = |source: &[String]| Options {
+        hold: config.guard_hold,
+        snapshot: config.snapshot.clone().map(|path| SnapshotFile {
+            path,
+            source: source.to_vec(),
+        }),
+    };
     Ok(match &config.datastore {
         DatastoreConfig::File { path } => (
             DatastoreKind::File,
             path.display().to_string(),
-            task::spawn(Manifests(path.clone()), node, environment, cancel),
+            task::spawn(Manifests(path.clone()), node, environment, options(&[]), cancel),
         ),
         DatastoreConfig::Etcd(etcd) => (
             DatastoreKind::Etcd,
             etcd.endpoints.join(","),
-            task::spawn(etcd.to_driver()?, node, environment, cancel),
+            task::spawn(
+                etcd.to_driver(),
+                node,
+                environment,
+                options(&etcd.endpoints),
+                cancel,
+            ),
         ),
     })
 }

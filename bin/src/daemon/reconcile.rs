@@ -1,7 +1,7 @@
 //! Desired state to commands: what changed, and nothing else, goes to the speaker and the RIB.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -10,7 +10,6 @@ use pipit_bgp::session::config::PeerConfig;
 use pipit_bgp::{Family, FamilyMap, PeerId};
 use pipit_datastore::desired::{DesiredState, Session, SessionSource};
 use pipit_datastore::lower;
-use pipit_datastore::model::MassWithdrawalGuard;
 use pipit_rib::io::task::{Command, RibHandle};
 use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
 use tokio::sync::watch;
@@ -81,6 +80,7 @@ impl Reconciler {
         self.apply_node(state).await;
         // Policy before routes and peers: nothing is announced or written by rules that no longer hold.
         self.apply_policy(state).await;
+        self.rename_peers(state);
         self.remove_peers(state).await;
         self.apply_originated(state).await;
         let added = self.set_peers(state).await;
@@ -140,6 +140,36 @@ impl Reconciler {
             }
         }
         self.originated = wanted;
+    }
+
+    /// A neighbour whose session has another name now (a port that became known, a BGPPeer in place of the mesh) is
+    /// the same peer: its session goes on.
+    fn rename_peers(&mut self, state: &DesiredState) {
+        let names: BTreeSet<&str> = state.sessions().map(|session| session.name.as_str()).collect();
+        let mut gone: BTreeMap<(IpAddr, Option<String>), Vec<String>> = BTreeMap::new();
+        for (name, peer) in self
+            .peers
+            .iter()
+            .rev()
+            .filter(|(name, _)| !names.contains(name.as_str()))
+        {
+            let neighbour = (peer.config.address, peer.config.interface.clone());
+            gone.entry(neighbour).or_default().push(name.clone());
+        }
+        if gone.is_empty() {
+            return;
+        }
+        for session in state.sessions() {
+            if self.peers.contains_key(&session.name) {
+                continue;
+            }
+            let neighbour = (session.address, session.interface.as_deref().map(str::to_owned));
+            let old = gone.get_mut(&neighbour).and_then(Vec::pop);
+            if let Some((old, peer)) = old.and_then(|old| self.peers.remove_entry(&old)) {
+                info!(peer = %session.name, was = %old, "peer renamed");
+                self.peers.insert(session.name.clone(), peer);
+            }
+        }
     }
 
     async fn remove_peers(&mut self, state: &DesiredState) {
@@ -231,9 +261,6 @@ impl Reconciler {
             asked.insert(format!(
                 "pipit.io/route-protocol: {protocol} is not used yet; routes carry {PROTOCOL}"
             ));
-        }
-        if state.cluster_extensions.mass_withdrawal_guard == MassWithdrawalGuard::Off {
-            asked.insert("pipit.io/mass-withdrawal-guard: the guard cannot be switched off yet".into());
         }
         for text in asked.difference(&self.unsupported) {
             warn!("{text}");

@@ -61,7 +61,11 @@ impl ControlApi for FakeApi {
                 in_sync: true,
                 reason: None,
                 revision: 0,
+                from_disk: false,
+                guard_secs: None,
+                held: Vec::new(),
             },
+            datastore_stale_seconds: Some(0),
             waiting: None,
         })
     }
@@ -80,6 +84,16 @@ impl ControlApi for FakeApi {
             resource: "BGPPeer/rack".into(),
             message: "asNumber is missing".into(),
         }])
+    }
+
+    async fn release(&self) -> Result<usize, ApiError> {
+        Ok(3)
+    }
+
+    async fn inputs(&self) -> Result<Vec<String>, ApiError> {
+        Err(ApiError::Unavailable {
+            owner: "the datastore",
+        })
     }
 
     async fn routes(&self, query: &RouteQuery, page: PageRequest) -> Result<Page<RouteItem>, ApiError> {

@@ -1,5 +1,6 @@
 //! The objects themselves: each kind by name, with the last good version of each.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -93,6 +94,25 @@ impl Objects {
                 let parse = |value: &Value| BlockAffinity::parse(id, value);
                 let is_changed = section.apply_with(id.clone(), input, last, parse, keep_block);
                 Changed::when(is_changed, Kind::Blocks)
+            }
+        }
+    }
+
+    /// Whether an object is there and nothing of its newest version had to be left out.
+    pub(super) fn is_honoured_whole(&self, key: &Key) -> bool {
+        let pair = |namespace: &String, name: &String| (namespace.clone(), name.clone());
+        match key {
+            Key::Node(name) => self.nodes.is_clean(name.as_str()),
+            Key::BgpConfiguration(name) => self.configurations.is_clean(name),
+            Key::BgpPeer(name) => self.peers.is_clean(name),
+            Key::BgpFilter(name) => self.filters.is_clean(name),
+            Key::IpPool(name) => self.pools.is_clean(name),
+            Key::CalicoNodeStatus(name) => self.statuses.is_clean(name),
+            Key::Secret { namespace, name } => self.secrets.is_clean(&pair(namespace, name)),
+            Key::Service { namespace, name } => self.services.is_clean(&pair(namespace, name)),
+            Key::EndpointSlice { namespace, name } => self.slices.is_clean(&pair(namespace, name)),
+            Key::BlockAffinity { node, id } => {
+                self.blocks.get(node).is_some_and(|section| section.is_clean(id))
             }
         }
     }
@@ -212,6 +232,16 @@ impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
 }
 
 impl<K: Ord, T> Section<K, T> {
+    fn is_clean<Q: Ord + ?Sized>(&self, name: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let stored = self.objects.get(name);
+        stored.is_some_and(|stored| {
+            stored.object.is_some() && stored.problems.is_empty() && stored.unreadable.is_none()
+        })
+    }
+
     pub(super) fn readable(&self) -> impl Iterator<Item = (&K, &T)> {
         self.objects
             .iter()

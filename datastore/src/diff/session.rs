@@ -1,5 +1,7 @@
 //! Which settings of one session changed, and what each change costs.
 
+use std::time::Duration;
+
 use super::ChangeClass;
 use crate::desired::Session;
 use crate::model::PeerExtensions;
@@ -91,6 +93,83 @@ impl SessionSetting {
             | SessionSetting::Timers
             | SessionSetting::MaxPrefixes
             | SessionSetting::Bfd => ChangeClass::NoEffect,
+        }
+    }
+
+    /// How a session has it, for people; of passwords, only whether there is one.
+    pub fn value(self, session: &Session) -> String {
+        fn or<T: ToString>(value: Option<T>, otherwise: &str) -> String {
+            value.map_or_else(|| otherwise.to_owned(), |value| value.to_string())
+        }
+        let secs = |duration: Duration| format!("{}s", duration.as_secs_f64());
+        let list = |names: &[String]| format!("[{}]", names.join(", "));
+        match self {
+            SessionSetting::Origin => format!("{} of {}", session.name, session.resource),
+            SessionSetting::Port => session.port.unwrap_or(179).to_string(),
+            SessionSetting::Asn => or(session.asn, "none"),
+            SessionSetting::LocalAsn => session.local_asn.to_string(),
+            SessionSetting::SourceAddress => or(session.source_address, "the kernel's choice"),
+            SessionSetting::Passive => session.is_passive().to_string(),
+            SessionSetting::RouteReflectorClient => session.is_route_reflector_client().to_string(),
+            SessionSetting::NextHop => format!("{:?}", session.next_hop),
+            SessionSetting::Password => match session.password {
+                Some(_) => "set".to_owned(),
+                None => "none".to_owned(),
+            },
+            SessionSetting::TtlSecurity => or(session.ttl_security_hops, "off"),
+            SessionSetting::GracefulRestart => {
+                format!("{:?}", session.graceful_restart_mode()).to_lowercase()
+            }
+            SessionSetting::RestartTime => {
+                secs(Duration::from_secs(session.graceful_restart_secs.unwrap_or(120)))
+            }
+            SessionSetting::Keepalive => or(
+                session.keepalive_secs.map(Duration::from_secs).map(secs),
+                "hold time / 3",
+            ),
+            SessionSetting::AllowedLocalAs => session.allowed_local_as.to_string(),
+            SessionSetting::ImportFilters => list(&session.import_filters),
+            SessionSetting::ExportFilters => list(&session.export_filters),
+            SessionSetting::Held => session
+                .held
+                .map_or_else(|| "no".to_owned(), |held| format!("{held:?}")),
+            SessionSetting::HoldTime => secs(session.hold_time()),
+            SessionSetting::Timers => {
+                let send_hold = session.extensions.send_hold.map(secs);
+                let (retry, idle) = (secs(session.connect_retry()), secs(session.idle_hold()));
+                format!(
+                    "retry {retry}, back-off {idle}, send hold {}",
+                    or(send_hold, "default")
+                )
+            }
+            SessionSetting::MaxPrefixes => session.max_prefixes().to_string(),
+            SessionSetting::Families => {
+                let families: Vec<String> = session
+                    .families()
+                    .iter()
+                    .map(|family| family.to_string())
+                    .collect();
+                families.join("+")
+            }
+            SessionSetting::AddPath => format!("{:?}", session.add_path()).to_lowercase(),
+            SessionSetting::ExtendedNextHop => session.has_extended_next_hop().to_string(),
+            SessionSetting::Role => session
+                .extensions
+                .role
+                .map_or_else(|| "none".to_owned(), |role| format!("{role:?}")),
+            SessionSetting::Bfd => session.bfd().map_or_else(
+                || "off".to_owned(),
+                |bfd| {
+                    let ms = |interval: Duration| interval.as_millis();
+                    format!(
+                        "tx={}ms rx={}ms multiplier={}",
+                        ms(bfd.tx),
+                        ms(bfd.rx),
+                        bfd.multiplier
+                    )
+                },
+            ),
+            SessionSetting::LocalPreferenceAccept => session.accepts_local_preference().to_string(),
         }
     }
 

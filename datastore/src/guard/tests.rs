@@ -10,14 +10,16 @@ struct Bench {
     guard: Guard,
     cache: Cache,
     now: Instant,
+    revision: i64,
 }
 
 impl Bench {
     fn with_nodes(count: usize) -> Bench {
         let mut bench = Bench {
-            guard: Guard::new(HOLD),
+            guard: Guard::new(Some(HOLD)),
             cache: Cache::new(),
             now: Instant::now(),
+            revision: 1,
         };
         bench.snapshot(0..count);
         assert_eq!(bench.nodes(), count);
@@ -46,7 +48,21 @@ impl Bench {
         for number in numbers {
             self.feed(StoreEvent::Delete { key: node(number) });
         }
-        self.feed(StoreEvent::Settled { revision: 2 });
+        self.settle();
+    }
+
+    /// The next revision is complete, and nothing more is at hand.
+    fn settle(&mut self) {
+        self.revision += 1;
+        let revision = self.revision;
+        self.feed(StoreEvent::Settled { revision });
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        for event in self.guard.judge(self.now) {
+            self.cache.handle(event);
+        }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -111,7 +127,7 @@ fn an_object_that_comes_back_alone_is_no_longer_held() {
     let mut bench = Bench::with_nodes(4);
     bench.delete(0..4);
     bench.put(2);
-    bench.feed(StoreEvent::Settled { revision: 3 });
+    bench.settle();
     bench.pass(HOLD);
     assert_eq!(bench.nodes(), 1);
     assert!(bench.cache.readable_node("n2").is_some());
@@ -147,9 +163,59 @@ fn few_or_less_than_half_go_at_once() {
     assert_eq!(bench.nodes(), 5, "half is not more than half");
     bench.snapshot(5..8);
     assert_eq!(bench.nodes(), 3, "two of five");
-    bench.delete(5..7);
-    bench.delete(7..8);
-    assert_eq!(bench.nodes(), 0, "one or two are no mass");
+    for number in 5..8 {
+        bench.delete(number..number + 1);
+    }
+    assert_eq!(bench.nodes(), 0, "one is no mass");
+}
+
+#[test]
+fn e10_what_goes_in_the_same_revision_is_held_with_it() {
+    let mut bench = Bench::with_nodes(3);
+    let block = Key::BlockAffinity {
+        node: "n0".into(),
+        id: crate::key::BlockId::Cidr("10.1.0.0/26".parse().unwrap()),
+    };
+    let configuration = Key::BgpConfiguration("default".into());
+    let filter = Key::BgpFilter("all".into());
+    let others = [block.clone(), configuration.clone(), filter.clone()];
+    for key in &others {
+        let (key, value, origin) = (key.clone(), json!({"spec": {}}), String::new());
+        bench.feed(StoreEvent::Put { key, value, origin });
+    }
+    for key in others.iter().cloned() {
+        bench.feed(StoreEvent::Delete { key });
+    }
+    bench.delete(0..3);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (3, 6));
+    assert!(bench.cache.configuration("default").is_some() && bench.cache.filter("all").is_some());
+    assert_eq!(bench.cache.blocks("n0").count(), 1);
+    bench.pass(HOLD);
+    assert_eq!((bench.nodes(), bench.cache.blocks("n0").count()), (0, 0));
+    // Alone, each of them goes at once.
+    for key in [block, configuration, filter] {
+        let (key, value, origin) = (key, json!({"spec": {}}), String::new());
+        bench.feed(StoreEvent::Put {
+            key: key.clone(),
+            value,
+            origin,
+        });
+        bench.feed(StoreEvent::Delete { key });
+        bench.settle();
+    }
+    assert!(bench.guard.held().is_empty());
+    assert!(bench.cache.configuration("default").is_none() && bench.cache.blocks("n0").count() == 0);
+}
+
+#[test]
+fn a_guard_that_is_off_passes_everything_and_knows_what_there_is_when_it_is_on_again() {
+    let mut bench = Bench::with_nodes(8);
+    bench.guard.set_hold(None);
+    bench.delete(0..5);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (3, 0));
+    bench.guard.set_hold(Some(HOLD));
+    bench.delete(5..8);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (3, 3));
 }
 
 #[test]
@@ -157,7 +223,7 @@ fn a_deletion_and_a_new_version_in_one_batch_is_the_new_version() {
     let mut bench = Bench::with_nodes(1);
     bench.feed(StoreEvent::Delete { key: node(0) });
     bench.put(0);
-    bench.feed(StoreEvent::Settled { revision: 3 });
+    bench.settle();
     assert_eq!(bench.nodes(), 1);
     bench.put(0);
     bench.delete(0..1);
@@ -171,4 +237,66 @@ fn held_objects_do_not_count_when_more_go() {
     assert_eq!(bench.guard.held().len(), 6);
     bench.delete(6..9);
     assert_eq!(bench.guard.held().len(), 9, "three of the four that are left");
+}
+
+#[test]
+fn e10_one_revision_that_arrives_in_parts_is_judged_as_one() {
+    let block = Key::BlockAffinity {
+        node: "n0".into(),
+        id: crate::key::BlockId::Cidr("10.1.0.0/26".parse().unwrap()),
+    };
+    let with_block = || {
+        let mut bench = Bench::with_nodes(3);
+        let (key, value, origin) = (block.clone(), json!({"state": "confirmed"}), String::new());
+        bench.feed(StoreEvent::Put { key, value, origin });
+        bench.settle();
+        bench
+    };
+    let part = |bench: &mut Bench, keys: &[Key]| {
+        for key in keys.iter().cloned() {
+            bench.feed(StoreEvent::Delete { key });
+        }
+        bench.feed(StoreEvent::Settled { revision: 9 });
+    };
+    let nodes = [node(0), node(1), node(2)];
+    // The block's watch speaks first, or last, or so late that the others have been judged.
+    let mut bench = with_block();
+    part(&mut bench, std::slice::from_ref(&block));
+    part(&mut bench, &nodes);
+    bench.judge();
+    assert_eq!(
+        (bench.guard.held().len(), bench.cache.blocks("n0").count()),
+        (4, 1)
+    );
+    let mut bench = with_block();
+    part(&mut bench, &nodes);
+    bench.judge();
+    part(&mut bench, std::slice::from_ref(&block));
+    bench.judge();
+    assert_eq!(
+        (bench.guard.held().len(), bench.cache.blocks("n0").count()),
+        (4, 1)
+    );
+    // Another revision is another matter.
+    let mut bench = with_block();
+    bench.delete(0..3);
+    bench.revision = 20;
+    bench.feed(StoreEvent::Delete { key: block.clone() });
+    bench.settle();
+    assert_eq!(
+        (bench.guard.held().len(), bench.cache.blocks("n0").count()),
+        (3, 0)
+    );
+}
+
+#[test]
+fn revisions_that_arrive_together_are_judged_one_by_one() {
+    let mut bench = Bench::with_nodes(4);
+    for number in 0..4 {
+        bench.feed(StoreEvent::Delete { key: node(number) });
+        let revision = 10 + number as i64;
+        bench.feed(StoreEvent::Settled { revision });
+    }
+    bench.judge();
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (0, 0));
 }

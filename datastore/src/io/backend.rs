@@ -1,7 +1,6 @@
 //! What a back-end is to the task: something that delivers [`StoreEvent`]s until it is told to end.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -10,17 +9,11 @@ use crate::backend::StoreEvent;
 use crate::io::etcd::{self, EtcdConfig};
 use crate::io::file;
 
-/// How long a mass deletion in etcd is held back unless something else is asked for.
-pub const GUARD_HOLD: Duration = Duration::from_secs(30);
-
 /// A source of Calico's objects.
 ///
 /// What it sends keeps to the order that [`StoreEvent`] promises: a snapshot, a mark that it is complete, then
 /// changes in order; and a source that cannot be reached is a status, never a deletion.
 pub trait Backend: Send + 'static {
-    /// How long a mass deletion is held back before it is believed; `None`: it acts at once.
-    fn guard_hold(&self) -> Option<Duration>;
-
     /// Delivers what concerns `node` until cancelled, or until nobody receives any more.
     fn run(
         self,
@@ -31,10 +24,6 @@ pub trait Backend: Send + 'static {
 }
 
 impl Backend for EtcdConfig {
-    fn guard_hold(&self) -> Option<Duration> {
-        Some(GUARD_HOLD)
-    }
-
     fn run(
         self,
         node: String,
@@ -50,11 +39,6 @@ impl Backend for EtcdConfig {
 pub struct Manifests(pub PathBuf);
 
 impl Backend for Manifests {
-    /// A deletion in a file is somebody's edit.
-    fn guard_hold(&self) -> Option<Duration> {
-        None
-    }
-
     fn run(
         self,
         _node: String,

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-pub use self::config::EtcdConfig;
+pub use self::config::{EtcdConfig, Password};
 use self::connection::{call, connect};
 use self::listing::list;
 use self::retry::Retry;
@@ -161,14 +161,19 @@ impl Driver {
 
     /// Hands on what one message of the server brought, and only then remembers it as delivered.
     async fn deliver(&mut self, batch: watching::Batch, place: &mut Place) -> Result<(), Trouble> {
-        let is_news = !batch.events.is_empty();
+        // Each revision ends with its mark: what was deleted together is told from what was deleted one by one.
+        let mut revision = None;
         for event in batch.events {
+            let of_event = event.kv().map(etcd_client::KeyValue::mod_revision);
+            if let Some(settled) = revision.filter(|_| of_event != revision) {
+                self.send(StoreEvent::Settled { revision: settled }).await?;
+            }
+            revision = of_event;
             if let Some(event) = object::event(&event, &self.node) {
                 self.send(event).await?;
             }
         }
-        if is_news {
-            let revision = place.revision();
+        if let Some(revision) = revision {
             self.send(StoreEvent::Settled { revision }).await?;
         }
         self.place = Some(place.clone());

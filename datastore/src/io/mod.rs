@@ -6,4 +6,5 @@ pub mod etcd;
 pub mod file;
 mod folder_watch;
 pub mod secrets;
+pub mod snapshot;
 pub mod task;

@@ -1,10 +1,12 @@
 //! From a back-end's events to desired states: one owner of the cache, the newest state wins.
 
+mod keeper;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -13,16 +15,34 @@ use crate::backend::{StoreEvent, StoreStatus};
 use crate::cache::{Cache, Changed, Kind};
 use crate::desired::{DesiredState, Environment, NoPlan, Planner};
 use crate::guard::Guard;
+use crate::inputs::Inputs;
 use crate::io::backend::Backend;
+use crate::io::snapshot::SnapshotFile;
 use crate::key::Key;
-use crate::model::CalicoNodeStatus;
+use crate::model::{CalicoNodeStatus, MassWithdrawalGuard};
+use crate::record::Record;
+
+use keeper::Keeper;
 
 /// Events that may wait.
 const EVENTS: usize = 1024;
+/// Requests that may wait.
+const REQUESTS: usize = 8;
 /// A lone change acts at once; under a burst, changes are taken together for this long,
 const QUIET: Duration = Duration::from_millis(4);
 /// but never longer than this.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// A source that neither answers nor refuses counts as away after this long: the state on disk is used.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// How the task goes about it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// How long mass deletions are held back; `None`: not at all.
+    pub hold: Option<Duration>,
+    /// Where the last good state is kept; `None`: nowhere.
+    pub snapshot: Option<SnapshotFile>,
+}
 
 /// What the daemon sees of the datastore.
 #[derive(Clone, Debug, Default)]
@@ -33,18 +53,38 @@ pub struct StoreState {
     pub waiting: Option<String>,
     /// The connection, once it has been tried.
     pub status: Option<StoreStatus>,
-    /// Whether a complete snapshot has been read.
+    /// Whether a complete snapshot has been read from the source.
     pub is_in_sync: bool,
     /// Revision of the newest state.
     pub revision: i64,
+    /// Since when what is in force may not be the newest any more; `None` while it is, or when nothing is in force.
+    pub stale_since: Option<SystemTime>,
+    /// Whether what is in force was read from disk: the source has not been reached since the start.
+    pub is_from_disk: bool,
     /// Places in the datastore that cannot be read, with the reason.
     pub unreadable: Vec<(String, String)>,
+    /// How long mass deletions are held back; `None`: not at all.
+    pub hold: Option<Duration>,
     /// Objects whose deletion is held back, because most of their kind vanished at once.
-    pub held: Vec<String>,
+    pub held: Vec<HeldDeletion>,
     /// CalicoNodeStatus objects that ask this node, by name.
     pub status_requests: Arc<BTreeMap<String, CalicoNodeStatus>>,
     /// Fields of CalicoNodeStatus objects that cannot be honoured: the object, and what is wrong.
     pub status_problems: Vec<(String, String)>,
+}
+
+/// An object whose deletion is held back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldDeletion {
+    /// The object, as `BGPPeer/rack-1`.
+    pub resource: String,
+    /// When it will be believed.
+    pub until: SystemTime,
+}
+
+enum Request {
+    Release(oneshot::Sender<usize>),
+    Inputs(oneshot::Sender<Box<Inputs>>),
 }
 
 /// The running task.
@@ -52,49 +92,56 @@ pub struct StoreState {
 pub struct Store {
     /// Always holds the newest state.
     pub state: watch::Receiver<StoreState>,
-    release: Arc<Notify>,
+    requests: mpsc::Sender<Request>,
 }
 
 impl Store {
-    /// Says that deletions which are held back are meant so.
-    pub fn release_held(&self) {
-        self.release.notify_one();
+    /// Says that deletions which are held back are meant so; how many there were. `None` when the task has ended.
+    pub async fn release_held(&self) -> Option<usize> {
+        self.ask(Request::Release).await
+    }
+
+    /// What the desired state is computed from. `None` when the task has ended.
+    pub async fn inputs(&self) -> Option<Box<Inputs>> {
+        self.ask(Request::Inputs).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.ok()?;
+        answer.await.ok()
     }
 }
 
-/// Follows a back-end until cancelled. The receiver always holds the newest state.
+/// Follows a back-end until cancelled.
 pub fn spawn(
     backend: impl Backend,
     node: String,
     environment: watch::Receiver<Environment>,
-    cancel: CancellationToken,
-) -> watch::Receiver<StoreState> {
-    let hold = backend.guard_hold();
-    spawn_guarded(backend, node, environment, hold, cancel).state
-}
-
-/// The same, with a choice for how long mass deletions are held back; `None`: not at all.
-pub fn spawn_guarded(
-    backend: impl Backend,
-    node: String,
-    environment: watch::Receiver<Environment>,
-    hold: Option<Duration>,
+    options: Options,
     cancel: CancellationToken,
 ) -> Store {
     let (sender, state) = watch::channel(StoreState::default());
     let (events, received) = mpsc::channel(EVENTS);
+    let (requests, asked) = mpsc::channel(REQUESTS);
     tokio::spawn(backend.run(node.clone(), events, cancel.clone()));
-    let release = Arc::new(Notify::new());
     let planner = Planner::new(node.clone(), environment.borrow().clone());
     let task = Task {
+        record: Record::new(node.clone()),
         node,
         cache: Cache::new(),
-        guard: hold.map(Guard::new),
+        hold: options.hold,
+        guard: Guard::new(options.hold),
         planner,
         sender,
         received,
         environment,
-        release: release.clone(),
+        asked,
+        disk_at: options.snapshot.is_some().then(|| Instant::now() + SILENCE),
+        keeper: options.snapshot.map(Keeper::new),
+        source: Source::Unread,
+        is_receiving: false,
+        stale_since: None,
         complaint: None,
     };
     tokio::spawn(async move {
@@ -103,18 +150,39 @@ pub fn spawn_guarded(
             () = task.run() => {}
         }
     });
-    Store { state, release }
+    Store { state, requests }
+}
+
+/// Where what is in force comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Source {
+    /// Nothing is in force.
+    Unread,
+    /// The state on disk.
+    Disk,
+    /// The back-end.
+    Backend,
 }
 
 struct Task {
     node: String,
     cache: Cache,
-    guard: Option<Guard>,
+    record: Record,
+    /// What the operator asked for; an annotation may switch the guard off as well.
+    hold: Option<Duration>,
+    guard: Guard,
     planner: Planner,
     sender: watch::Sender<StoreState>,
     received: mpsc::Receiver<StoreEvent>,
     environment: watch::Receiver<Environment>,
-    release: Arc<Notify>,
+    asked: mpsc::Receiver<Request>,
+    keeper: Option<Keeper>,
+    /// When the state on disk is used unless there is a better one by then.
+    disk_at: Option<Instant>,
+    source: Source,
+    /// Between `Begin` and `SnapshotDone`.
+    is_receiving: bool,
+    stale_since: Option<SystemTime>,
     complaint: Option<String>,
 }
 
@@ -123,7 +191,7 @@ impl Task {
         loop {
             let mut changed = Changed::NOTHING;
             let mut is_environment_new = false;
-            let held_until = self.guard.as_ref().and_then(Guard::poll_timeout);
+            let held_until = self.guard.poll_timeout().map(Instant::from_std);
             tokio::select! {
                 event = self.received.recv() => match event {
                     Some(event) => changed = self.handle(event),
@@ -136,14 +204,24 @@ impl Task {
                     is_environment_new = true;
                 }
                 () = until(held_until) => changed = self.let_go(Guard::handle_timeout),
-                () = self.release.notified() => changed = self.let_go(Guard::release),
+                Some(request) = self.asked.recv() => changed = self.answer(request),
+                () = until(self.disk_at.filter(|_| !self.is_receiving)) => changed = self.use_disk().await,
+                () = ready(&mut self.keeper) => {
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.act(&self.record, self.cache.revision());
+                    }
+                    continue;
+                }
             }
             changed = self.gather(changed).await;
+            changed = changed.and(self.let_go(Guard::judge));
             if is_environment_new {
                 let environment = self.environment.borrow_and_update().clone();
                 self.planner.set_environment(environment);
             }
             self.publish(changed, is_environment_new);
+            self.set_guard();
+            self.keep();
         }
     }
 
@@ -160,26 +238,124 @@ impl Task {
     }
 
     fn handle(&mut self, event: StoreEvent) -> Changed {
-        match &mut self.guard {
-            Some(guard) => {
-                let events = guard.handle(Instant::now().into_std(), event);
-                self.take(events)
+        match &event {
+            StoreEvent::Begin => self.is_receiving = true,
+            StoreEvent::SnapshotDone { .. } => {
+                self.is_receiving = false;
+                self.source = Source::Backend;
+                self.disk_at = None;
+                self.stale_since = None;
             }
-            None => self.cache.handle(event),
+            StoreEvent::Status(StoreStatus::Lost { .. }) => self.lost(),
+            StoreEvent::Status(StoreStatus::Connected { .. }) if self.source == Source::Backend => {
+                self.stale_since = None;
+            }
+            _ => {}
         }
+        let events = self.guard.handle(Instant::now().into_std(), event);
+        self.take(events)
+    }
+
+    fn lost(&mut self) {
+        match self.source {
+            Source::Backend => drop(self.stale_since.get_or_insert_with(SystemTime::now)),
+            // The source says that it is away: no need to wait for its silence.
+            Source::Unread if self.disk_at.is_some() => self.disk_at = Some(Instant::now()),
+            Source::Unread | Source::Disk => {}
+        }
+    }
+
+    /// Puts the state on disk in force. The first snapshot of the back-end replaces it, as a difference.
+    async fn use_disk(&mut self) -> Changed {
+        self.disk_at = None;
+        let Some(keeper) = &self.keeper else {
+            return Changed::NOTHING;
+        };
+        let Some(loaded) = keeper.load(&self.node).await else {
+            return Changed::NOTHING;
+        };
+        let objects = loaded.record.len();
+        warn!(
+            objects,
+            revision = loaded.revision,
+            "the datastore is away; the last good state on disk is in force"
+        );
+        self.source = Source::Disk;
+        self.stale_since = Some(loaded.confirmed);
+        let mut changed = Changed::NOTHING;
+        for event in loaded.record.events(loaded.revision) {
+            let events = self.guard.handle(Instant::now().into_std(), event);
+            changed = changed.and(self.take(events));
+        }
+        changed
     }
 
     /// What the guard held back and does not any more.
     fn let_go(&mut self, ask: fn(&mut Guard, std::time::Instant) -> Vec<StoreEvent>) -> Changed {
-        let now = Instant::now().into_std();
-        let events = self.guard.as_mut().map(|guard| ask(guard, now));
-        self.take(events.unwrap_or_default())
+        let events = ask(&mut self.guard, Instant::now().into_std());
+        self.take(events)
     }
 
     fn take(&mut self, events: Vec<StoreEvent>) -> Changed {
-        events.into_iter().fold(Changed::NOTHING, |changed, event| {
-            changed.and(self.cache.handle(event))
-        })
+        let mut changed = Changed::NOTHING;
+        for event in events {
+            let note = self.record.note(&event);
+            changed = changed.and(self.cache.handle(event));
+            self.record.take(note, &self.cache);
+        }
+        changed
+    }
+
+    fn answer(&mut self, request: Request) -> Changed {
+        // Who has stopped waiting is not answered.
+        match request {
+            Request::Release(reply) => {
+                let held = self.guard.held().len();
+                let changed = self.let_go(Guard::release);
+                let _ = reply.send(held);
+                changed
+            }
+            Request::Inputs(reply) => {
+                let secrets = self.cache.secrets();
+                drop(
+                    reply.send(Box::new(Inputs {
+                        record: self.record.clone(),
+                        revision: self.cache.revision(),
+                        secrets: secrets
+                            .map(|(name, secret)| (name.clone(), secret.clone()))
+                            .collect(),
+                        environment: self.planner.environment().clone(),
+                    })),
+                );
+                Changed::NOTHING
+            }
+        }
+    }
+
+    /// The annotation may switch the guard off, and what it holds goes then.
+    fn set_guard(&mut self) {
+        let state = self.sender.borrow().desired.clone();
+        let annotation = state.map(|state| state.cluster_extensions.mass_withdrawal_guard);
+        let hold = self.hold.filter(|_| annotation != Some(MassWithdrawalGuard::Off));
+        if hold == self.guard.hold() {
+            return;
+        }
+        self.guard.set_hold(hold);
+        let changed = match hold {
+            Some(_) => Changed::NOTHING,
+            None => self.let_go(Guard::release),
+        };
+        self.publish(changed, false);
+    }
+
+    /// Sees to it that what is in force gets to disk.
+    fn keep(&mut self) {
+        let is_newest = self.source == Source::Backend && self.stale_since.is_none() && !self.is_receiving;
+        match &mut self.keeper {
+            Some(keeper) if is_newest => keeper.see(&self.record),
+            Some(keeper) => keeper.pause(),
+            None => {}
+        }
     }
 
     fn publish(&mut self, changed: Changed, is_environment_new: bool) {
@@ -188,15 +364,22 @@ impl Task {
         let plan = (is_plan_affected || was_waiting).then(|| self.planner.plan(&self.cache));
         let mut new = self.sender.borrow().clone();
         new.status = self.cache.status().cloned();
-        new.is_in_sync = self.cache.is_complete();
+        new.is_in_sync = self.source == Source::Backend;
+        new.is_from_disk = self.source == Source::Disk;
+        new.stale_since = self.stale_since;
         new.revision = self.cache.revision();
         new.unreadable = self
             .cache
             .unreadable_origins()
             .map(|(origin, why)| (origin.to_owned(), why.to_owned()))
             .collect();
-        let held = self.guard.iter().flat_map(Guard::held);
-        new.held = held.map(ToString::to_string).collect();
+        new.hold = self.guard.hold();
+        let (now, clock) = (std::time::Instant::now(), SystemTime::now());
+        let held = self.guard.held().into_iter().map(|(key, until)| HeldDeletion {
+            resource: key.to_string(),
+            until: clock + until.saturating_duration_since(now),
+        });
+        new.held = held.collect();
         if changed.contains(Kind::Statuses) {
             self.take_statuses(&mut new);
         }
@@ -257,9 +440,17 @@ impl Task {
 }
 
 /// Waits until then; without a time, for ever.
-async fn until(time: Option<std::time::Instant>) {
+async fn until(time: Option<Instant>) {
     match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the keeper has something to do; without one, for ever.
+async fn ready(keeper: &mut Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.ready().await,
         None => std::future::pending().await,
     }
 }

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use pipit_bgp::{Family, FamilyMap};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::scalar;
 
 /// A workload that is a BGP peer.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct EndpointStatus {
     /// The BGPPeer whose `localWorkloadSelector` Felix found to match.
     pub bgp_peer: String,

@@ -40,7 +40,7 @@ pub use endpoint_status::EndpointStatus;
 pub use fields::{FieldProblem, Parsed};
 pub use ip_pool::{Encapsulation, EncapsulationMode, IpPool};
 pub use node::Node;
-pub use scalar::ScalarError;
+pub use scalar::{ScalarError, parse_duration};
 pub use secret::SecretObject;
 pub use service::{Service, ServiceType, TrafficPolicy};
 

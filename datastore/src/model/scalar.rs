@@ -171,7 +171,7 @@ pub(crate) fn seconds(value: &Value) -> Read<u64> {
 }
 
 /// `1h30m`, `1.5s`, `300ms`, `0`: Go's `time.ParseDuration` without negative values.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
-use pipit_datastore::io::etcd::EtcdConfig;
+use pipit_datastore::backend::StoreEvent;
+use pipit_datastore::io::etcd::{EtcdConfig, Password};
 
 use crate::driver::{Driver, config};
 use crate::server::{Etcd, Options};
@@ -12,7 +13,7 @@ use crate::stream::node;
 
 fn with_user(etcd: &Etcd, name: &str, password: &str) -> EtcdConfig {
     EtcdConfig {
-        user: Some((name.into(), password.into())),
+        user: Some((name.into(), Password::Value(password.into()))),
         ..config(&[etcd.url()])
     }
 }
@@ -70,6 +71,30 @@ async fn e13_rights_that_come_back_are_used_without_a_restart() {
     client.user_grant_role("nobody", "reader").await.unwrap();
     driver.snapshot().await;
     driver.connected().await;
+}
+
+#[tokio::test]
+async fn e13_a_password_that_changes_is_read_again_from_its_file_without_a_restart() {
+    let mut etcd = with_users().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "right\n").unwrap();
+    let mut config = with_user(&etcd, "calico", "");
+    config.user = Some(("calico".into(), Password::File(file.clone())));
+    let mut driver = Driver::with(config);
+    driver.snapshot().await;
+    driver.connected().await;
+    let root = || ConnectOptions::new().with_user("root", "right");
+    let mut client = etcd.client_with(root()).await.0;
+    client.user_change_password("calico", "newer").await.unwrap();
+    // Cut off, it has to log in again.
+    etcd.kill();
+    etcd.launch_closed().await;
+    while !driver.lost().await.contains("user or password are wrong") {}
+    std::fs::write(&file, "newer").unwrap();
+    driver.connected().await;
+    etcd.client_with(root()).await.put(&node("a"), "{}").await;
+    assert!(matches!(driver.change().await, StoreEvent::Put { .. }));
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod driver;
 #[cfg(test)]
 mod faults;

@@ -104,6 +104,12 @@ impl Etcd {
         }
     }
 
+    /// The same, of one that meanwhile answers nobody without a login.
+    pub(crate) async fn launch_closed(&mut self) {
+        self.options.is_closed = true;
+        self.launch().await;
+    }
+
     async fn is_ready(&self) -> bool {
         if self.options.is_closed {
             return tokio::net::TcpStream::connect(("127.0.0.1", self.port))
@@ -183,6 +189,14 @@ impl Writer {
     pub(crate) async fn delete_prefix(&mut self, prefix: &str) {
         let options = DeleteOptions::new().with_prefix();
         self.0.delete(prefix, Some(options)).await.unwrap();
+    }
+
+    /// Deletes these in one revision.
+    pub(crate) async fn delete_all(&mut self, keys: &[String]) {
+        let deletes: Vec<_> = keys.iter().map(|key| TxnOp::delete(key.as_str(), None)).collect();
+        let always = Compare::version("never", CompareOp::Equal, 0);
+        let txn = Txn::new().when([always]).and_then(deletes);
+        self.0.txn(txn).await.unwrap();
     }
 
     pub(crate) async fn get(&mut self, key: &str) -> String {

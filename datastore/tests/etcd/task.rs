@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipit_datastore::desired::{DesiredState, Environment};
-use pipit_datastore::io::task::{self, Store, StoreState};
+use pipit_datastore::io::task::{self, Options, Store, StoreState};
 use pipit_datastore::key::RESOURCES;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,7 +28,11 @@ impl Bench {
         let source = config(&[etcd.url()]);
         let (environment, watched) = watch::channel(Environment::default());
         let cancel = CancellationToken::new();
-        let store = task::spawn_guarded(source, "node-1".into(), watched, Some(hold), cancel.clone());
+        let options = Options {
+            hold: Some(hold),
+            ..Options::default()
+        };
+        let store = task::spawn(source, "node-1".into(), watched, options, cancel.clone());
         Bench {
             etcd,
             writer,
@@ -140,8 +144,11 @@ async fn e10_a_deleted_prefix_is_held_until_somebody_says_it_is_meant() {
     bench.until(|state| pools(state) == 4).await;
     bench.writer.delete_prefix(&format!("{RESOURCES}ippools/")).await;
     let held = bench.until(|state| state.held.len() == 4).await;
-    assert_eq!((pools(&held), &held.held[0]), (4, &"IPPool/pool-0".to_owned()));
-    bench.store.release_held();
+    assert_eq!(
+        (pools(&held), held.held[0].resource.as_str()),
+        (4, "IPPool/pool-0")
+    );
+    assert_eq!(bench.store.release_held().await, Some(4));
     let state = bench.until(|state| pools(state) == 0).await;
     assert!(state.held.is_empty());
 }
@@ -156,4 +163,44 @@ async fn e10_what_stays_away_is_deleted_after_its_time() {
     bench
         .until(|state| peers(state) == 0 && state.held.is_empty())
         .await;
+}
+
+#[tokio::test]
+async fn e10_the_annotation_switches_the_guard_off_and_lets_go_what_it_holds() {
+    let mut bench = Bench::new(Duration::from_secs(600)).await;
+    bench.put_nodes(5).await;
+    bench.until(|state| peers(state) == 4).await;
+    bench.writer.delete_prefix(&node("node-")).await;
+    bench.until(|state| state.held.len() == 5).await;
+    let configuration = format!("{RESOURCES}bgpconfigurations/default");
+    let off =
+        r#"{"metadata":{"name":"default","annotations":{"pipit.io/mass-withdrawal-guard":"off"}},"spec":{}}"#;
+    bench.writer.put(&configuration, off).await;
+    let state = bench
+        .until(|state| state.held.is_empty() && state.waiting.is_some())
+        .await;
+    assert_eq!(state.hold, None);
+    bench.put_nodes(5).await;
+    bench
+        .until(|state| peers(state) == 4 && state.waiting.is_none())
+        .await;
+    // Nodes 2 to 5 in one revision.
+    let others = ["2", "3", "4", "5"].map(|n| node(&format!("node-{n}")));
+    bench.writer.delete_all(&others).await;
+    bench.until(|state| peers(state) == 0).await;
+    bench.writer.delete(&configuration).await;
+    let state = bench.until(|state| state.hold.is_some()).await;
+    assert_eq!(state.hold, Some(Duration::from_secs(600)));
+}
+
+#[tokio::test]
+async fn e10_what_is_deleted_one_by_one_is_no_mass_however_fast() {
+    let mut bench = Bench::new(Duration::from_secs(600)).await;
+    bench.put_nodes(5).await;
+    bench.until(|state| peers(state) == 4).await;
+    for n in 2..=5 {
+        bench.writer.delete(&node(&format!("node-{n}"))).await;
+    }
+    let state = bench.until(|state| peers(state) == 0).await;
+    assert!(state.held.is_empty());
 }

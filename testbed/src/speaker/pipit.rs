@@ -75,7 +75,10 @@ impl Pipit {
             Source::File(path) => command
                 .args(["--datastore", "file", "--datastore-path"])
                 .arg(path),
-            Source::Etcd(endpoints) => command.args(["--datastore", "etcd", "--etcd-endpoints", endpoints]),
+            Source::Etcd(endpoints) => command
+                .args(["--datastore", "etcd", "--etcd-endpoints", endpoints])
+                .arg("--state-dir")
+                .arg(self.state_dir()),
         };
         command.arg("--socket").arg(self.socket()).args(&self.arguments);
         self.process = Some(Process::start(
@@ -108,6 +111,11 @@ impl Pipit {
             Some(process) => process,
             None => panic!("pipitd of {} is not running", self.name),
         }
+    }
+
+    /// Where it keeps the last good state.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
     }
 
     /// Its control socket.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::control::protocol::HeldItem;
 use crate::control::protocol::{DatastoreKind, DatastoreStatus, PeerKind, ProblemItem};
 
 fn list() -> PeerList {
@@ -22,7 +23,11 @@ fn list() -> PeerList {
                 in_sync: true,
                 reason: None,
                 revision: 77,
+                from_disk: false,
+                guard_secs: None,
+                held: Vec::new(),
             },
+            datastore_stale_seconds: Some(0),
             waiting: None,
         },
         problems: Vec::new(),
@@ -84,6 +89,7 @@ fn footer_tells_what_the_daemon_waits_for_and_what_is_wrong() {
     list.daemon.waiting = Some("no Node \"node-1\" in the datastore".into());
     list.daemon.datastore.connected = false;
     list.daemon.datastore.reason = Some("connection refused".into());
+    list.daemon.datastore_stale_seconds = Some(330);
     let problem = |index| ProblemItem {
         resource: format!("BGPPeer/p{index}"),
         message: "AS is missing".into(),
@@ -92,7 +98,7 @@ fn footer_tells_what_the_daemon_waits_for_and_what_is_wrong() {
     let text = footer(&list);
     assert!(text.contains("router id unknown, AS unknown"), "{text}");
     assert!(
-        text.contains("not reached, the last good state is in force: connection refused\n"),
+        text.contains("not reached for 5m30s, the last good state is in force: connection refused\n"),
         "{text}"
     );
     assert!(
@@ -104,6 +110,32 @@ fn footer_tells_what_the_daemon_waits_for_and_what_is_wrong() {
         "{text}"
     );
     assert!(text.ends_with("  and 2 more (pipit status -o json)\n"), "{text}");
+}
+
+#[test]
+fn footer_tells_how_old_a_state_from_disk_is_and_what_is_held_back() {
+    let mut list = list();
+    list.daemon.datastore.connected = false;
+    list.daemon.datastore.from_disk = true;
+    list.daemon.datastore_stale_seconds = Some(7200);
+    let text = footer(&list);
+    assert!(
+        text.contains("not reached yet, the state of 2h ago, kept on disk, is in force\n"),
+        "{text}"
+    );
+    assert!(!text.contains("Held back"), "{text}");
+    let held = |name: &str, until: &str| HeldItem {
+        resource: name.into(),
+        until: until.parse().unwrap(),
+    };
+    list.daemon.datastore.held = vec![
+        held("Node/a", "2026-11-23T10:00:30Z"),
+        held("Node/b", "2026-11-23T10:00:20Z"),
+    ];
+    let text = footer(&list);
+    let expected =
+        "Held back: 2 deletions until 2026-11-23T10:00:20Z (pipit datastore release acts on it now)\n";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]

@@ -228,3 +228,52 @@ fn pipits_own_variables_stand_behind_the_flags() {
         (PathBuf::from("/flag.sock"), "trace".to_owned())
     );
 }
+
+#[test]
+fn the_last_good_state_has_a_file_for_each_node_and_socket() {
+    let snapshot = |arguments: &str, env: &[(&str, &str)]| resolve(arguments, env).unwrap().snapshot;
+    let etcd = "--node-name n1 --etcd-endpoints http://a:1";
+    let path = |text: &str| Some(PathBuf::from(text));
+    assert_eq!(snapshot(etcd, &[]), path("/var/lib/pipit/n1.snapshot"));
+    assert_eq!(
+        snapshot(&format!("{etcd} --state-dir /data"), &[]),
+        path("/data/n1.snapshot")
+    );
+    assert_eq!(
+        snapshot(etcd, &[("PIPIT_STATE_DIR", "/env")]),
+        path("/env/n1.snapshot")
+    );
+    let elsewhere = format!("{etcd} --socket /tmp/lab/n1.sock");
+    assert_eq!(
+        snapshot(&elsewhere, &[]),
+        path("/var/lib/pipit/n1@tmp-lab-n1.sock.snapshot")
+    );
+    assert_eq!(snapshot(&format!("{etcd} --state-dir none"), &[]), None);
+    assert_eq!(snapshot("", &[]), None, "manifests are on disk already");
+    let error = resolve("--state-dir /data", &[]).unwrap_err();
+    assert!(
+        error.contains("--state-dir has no effect with datastore file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_guard_is_on_for_etcd_and_may_be_told_how_long() {
+    let hold = |arguments: &str| resolve(arguments, &[]).map(|config| config.guard_hold);
+    let etcd = "--etcd-endpoints http://a:1 --mass-withdrawal-guard";
+    assert_eq!(hold("--etcd-endpoints http://a:1"), Ok(Some(GUARD_HOLD)));
+    assert_eq!(hold(&format!("{etcd} on")), Ok(Some(GUARD_HOLD)));
+    assert_eq!(hold(&format!("{etcd} off")), Ok(None));
+    assert_eq!(hold(&format!("{etcd} 2m30s")), Ok(Some(Duration::from_secs(150))));
+    assert_eq!(hold(""), Ok(None));
+    assert_eq!(
+        hold("--mass-withdrawal-guard 10s"),
+        Ok(Some(Duration::from_secs(10)))
+    );
+    for bad in ["maybe", "0s", "500ms", "25h", "-5s"] {
+        assert!(
+            hold(&format!("{etcd}={bad}")).unwrap_err().contains("1s to 24h"),
+            "{bad}"
+        );
+    }
+}

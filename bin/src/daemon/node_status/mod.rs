@@ -53,7 +53,7 @@ impl Reporter {
     /// Answers for the daemon behind `api`.
     pub fn new(api: Api, config: EtcdConfig, complaints: watch::Sender<Complaints>) -> Reporter {
         Reporter {
-            store: api.store.clone(),
+            store: api.store.state.clone(),
             api,
             config,
             complaints,
@@ -118,7 +118,7 @@ impl Reporter {
             return Err(reason.clone());
         }
         let facts = self.facts(name, &request.classes).await?;
-        let config = self.config.to_driver().map_err(|error| error.to_string())?;
+        let config = self.config.to_driver();
         let new = report::status(&request.classes, &facts);
         let node = &facts.daemon.node_name;
         let status = |object: &Value| {

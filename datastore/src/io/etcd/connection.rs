@@ -38,7 +38,7 @@ pub(super) async fn connect(config: &EtcdConfig, endpoint: &str) -> Result<Clien
     let Some((name, password)) = &config.user else {
         return call(Client::connect([endpoint], Some(options))).await;
     };
-    let with_user = options.clone().with_user(name, password);
+    let with_user = options.clone().with_user(name, password.read()?);
     match call(Client::connect([endpoint], Some(with_user))).await {
         // As with Calico's own client, credentials that nobody asks for do no harm.
         Err(Trouble::LoginOff) => call(Client::connect([endpoint], Some(options))).await,

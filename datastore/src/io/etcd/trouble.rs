@@ -8,7 +8,7 @@ use etcd_client::Error;
 /// Why etcd cannot be used right now; the text is for people and says what to do where that is known.
 #[derive(Debug, thiserror::Error)]
 pub enum Trouble {
-    /// A certificate or key cannot be read.
+    /// A certificate, a key or the password's file cannot be read.
     #[error("cannot read {path}: {source}")]
     File {
         /// The file.

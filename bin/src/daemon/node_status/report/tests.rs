@@ -18,7 +18,11 @@ fn daemon() -> DaemonStatus {
             in_sync: true,
             reason: None,
             revision: 7,
+            from_disk: false,
+            guard_secs: None,
+            held: Vec::new(),
         },
+        datastore_stale_seconds: Some(0),
         waiting: None,
     }
 }

@@ -1,0 +1,126 @@
+//! When the last good state is written to disk, and the writing itself, off the task's thread.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use crate::io::snapshot::{Loaded, SnapshotError, SnapshotFile};
+use crate::record::Record;
+
+/// A change is written after this long, with all that came meanwhile,
+const QUIET: Duration = Duration::from_secs(1);
+/// and this long after the one before it at the earliest.
+const PAUSE: Duration = Duration::from_secs(10);
+/// After a failure the next attempt waits longer.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// How often a state that has not changed is marked as still the newest.
+const CONFIRM: Duration = Duration::from_secs(60);
+
+/// Writes the record to its file, seldom and elsewhere.
+pub(super) struct Keeper {
+    file: Arc<SnapshotFile>,
+    /// Version of the record that is on disk, or on its way.
+    version: Option<u64>,
+    /// When there is something to do.
+    due: Option<Instant>,
+    /// Not before this.
+    not_before: Instant,
+    work: Option<JoinHandle<io::Result<()>>>,
+    complaint: Option<String>,
+}
+
+impl Keeper {
+    pub(super) fn new(file: SnapshotFile) -> Keeper {
+        Keeper {
+            file: Arc::new(file),
+            version: None,
+            due: None,
+            not_before: Instant::now(),
+            work: None,
+            complaint: None,
+        }
+    }
+
+    /// What an earlier run left for this node; what keeps it from being used is logged.
+    pub(super) async fn load(&self, node: &str) -> Option<Loaded> {
+        let (file, node) = (Arc::clone(&self.file), node.to_owned());
+        let path = self.file.path.display();
+        match tokio::task::spawn_blocking(move || file.load(&node)).await {
+            Ok(Ok(loaded)) => return Some(loaded),
+            Ok(Err(SnapshotError::Absent)) => info!(%path, "there is no last good state on disk"),
+            Ok(Err(error)) => warn!(%path, "the last good state on disk cannot be used: {error}"),
+            // The runtime is ending.
+            Err(_) => {}
+        }
+        None
+    }
+
+    /// The record as it is now, known to be the newest.
+    pub(super) fn see(&mut self, record: &Record) {
+        let now = Instant::now();
+        let wanted = match self.version == Some(record.version()) {
+            true => now + CONFIRM,
+            false => (now + QUIET).max(self.not_before),
+        };
+        self.due = Some(self.due.map_or(wanted, |due| due.min(wanted)));
+    }
+
+    /// Nothing is known to be the newest any more.
+    pub(super) fn pause(&mut self) {
+        self.due = None;
+    }
+
+    /// Waits until there is something to do or to hear; for ever when there never is.
+    pub(super) async fn ready(&mut self) {
+        match (&mut self.work, self.due) {
+            (Some(work), _) => {
+                let result = work.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+                self.work = None;
+                self.heard(result);
+            }
+            (None, Some(due)) => tokio::time::sleep_until(due).await,
+            (None, None) => std::future::pending().await,
+        }
+    }
+
+    /// Starts what is due.
+    pub(super) fn act(&mut self, record: &Record, revision: i64) {
+        let now = Instant::now();
+        if self.work.is_some() || self.due.is_none_or(|due| due > now) {
+            return;
+        }
+        let file = Arc::clone(&self.file);
+        self.not_before = now + PAUSE;
+        self.due = Some(now + CONFIRM);
+        self.work = Some(if self.version == Some(record.version()) {
+            tokio::task::spawn_blocking(move || file.confirm(SystemTime::now()))
+        } else {
+            self.version = Some(record.version());
+            let record = record.clone();
+            tokio::task::spawn_blocking(move || file.save(&record, revision))
+        });
+    }
+
+    fn heard(&mut self, result: io::Result<()>) {
+        let path = self.file.path.display();
+        let Err(error) = result else {
+            if self.complaint.take().is_some() {
+                info!(%path, "the last good state is on disk again");
+            }
+            debug!(%path, "the last good state is on disk");
+            return;
+        };
+        self.version = None;
+        self.not_before = Instant::now() + PAUSE_AFTER_FAILURE;
+        self.due = Some(self.not_before);
+        let complaint = error.to_string();
+        if self.complaint.as_ref() != Some(&complaint) {
+            warn!(%path, "the last good state cannot be kept on disk (--state-dir): {complaint}");
+        }
+        self.complaint = Some(complaint);
+    }
+}
