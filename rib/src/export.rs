@@ -98,6 +98,8 @@ pub(crate) struct Exported<'a> {
     pub(crate) kernel_metric: Option<u32>,
     /// Another program of this node sends it to a gateway.
     pub(crate) is_via_gateway: bool,
+    /// The node is drained.
+    pub(crate) is_leaving: bool,
     /// Interface by which the route leaves; `None` for blackholes.
     pub(crate) interface: Option<&'a str>,
 }
@@ -149,7 +151,7 @@ pub(crate) fn decide(
         Verdict::Accept(_, operations) => apply_operations(operations, edit, &mut local_pref),
         Verdict::Continue => built_in(route, key, rules, edit)?,
     }
-    if rules.graceful_shutdown {
+    if route.is_leaving {
         edit.add_communities.push(GRACEFUL_SHUTDOWN);
     }
     roles(&subject.attrs, key, edit)?;

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::output::Format;
+use crate::cli::output::print_document;
 use crate::control::client::Client;
 use crate::control::protocol::{Released, path};
 
@@ -33,18 +33,11 @@ pub async fn run(
     match args.action {
         DatastoreAction::Release => {
             let released: Released = client.act(path::RELEASE).await?;
-            match global.format() {
-                Format::Json | Format::Jsonl => {
-                    let text = serde_json::to_string(&released).map_err(CliError::Item)?;
-                    writeln!(out, "{text}")
-                }
-                Format::Table | Format::Wide | Format::Name => match released.count {
-                    0 => writeln!(out, "nothing was held back"),
-                    1 => writeln!(out, "1 deletion was held back and is acted on now"),
-                    count => writeln!(out, "{count} deletions were held back and are acted on now"),
-                },
-            }
-            .map_err(CliError::Output)?;
+            print_document(&released, global.format(), out, |out| match released.count {
+                0 => writeln!(out, "nothing was held back"),
+                1 => writeln!(out, "1 deletion was held back and is acted on now"),
+                count => writeln!(out, "{count} deletions were held back and are acted on now"),
+            })?;
             Ok(Exit::Done)
         }
     }

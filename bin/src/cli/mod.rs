@@ -6,6 +6,8 @@
 mod age;
 pub mod check;
 pub mod datastore;
+pub mod debug;
+pub mod drain;
 pub mod exit;
 pub mod fib;
 pub mod output;
@@ -110,6 +112,12 @@ pub enum QueryCommand {
     Fib(fib::FibArgs),
     /// What an operator may say about the datastore
     Datastore(datastore::DatastoreArgs),
+    /// Ask peers to prefer other ways than through this node (RFC 8326), before it goes
+    Drain,
+    /// End what `drain` began
+    Undrain,
+    /// For those who doubt the daemon
+    Debug(debug::DebugArgs),
 }
 
 /// Restricts a list to one address family.
@@ -176,6 +184,9 @@ async fn ask(query: &QueryCommand, global: &GlobalArgs, out: &mut dyn Write) -> 
             routes::run(query, connect(global).await?, global, out).await
         }
         QueryCommand::Fib(args) => fib::run(args, connect(global).await?, global, out).await,
+        QueryCommand::Drain => drain::run(true, connect(global).await?, global, out).await,
+        QueryCommand::Undrain => drain::run(false, connect(global).await?, global, out).await,
+        QueryCommand::Debug(args) => debug::run(args, connect(global).await?, global, out).await,
         QueryCommand::Datastore(args) => datastore::run(args, connect(global).await?, global, out).await,
     }
 }

@@ -192,3 +192,20 @@ impl<'w, T: Item> ListWriter<'w, T> {
         .map_err(CliError::Output)
     }
 }
+
+/// Writes one answer that is no list: as JSON where that is asked for, otherwise in `words`.
+pub fn print_document<T: Serialize>(
+    document: &T,
+    format: Format,
+    out: &mut dyn Write,
+    words: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CliError> {
+    match format {
+        Format::Json | Format::Jsonl => {
+            let text = serde_json::to_string(document).map_err(CliError::Item)?;
+            writeln!(out, "{text}")
+        }
+        Format::Table | Format::Wide | Format::Name => words(out),
+    }
+    .map_err(CliError::Output)
+}

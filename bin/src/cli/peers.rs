@@ -101,6 +101,9 @@ fn write_footer(out: &mut dyn Write, list: &PeerList, now: Timestamp) -> io::Res
     if let Some(line) = held_line(daemon) {
         writeln!(out, "{line}")?;
     }
+    if daemon.drained {
+        writeln!(out, "Drained: peers are asked to prefer other ways")?;
+    }
     if let Some(waiting) = &daemon.waiting {
         writeln!(out, "Waiting: {}", printable(waiting))?;
     }

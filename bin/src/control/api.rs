@@ -4,7 +4,9 @@ use std::future::Future;
 
 use ipnet::IpNet;
 
-use crate::control::protocol::{DaemonStatus, ErrorReason, FibItem, PeerItem, ProblemItem, RouteItem};
+use crate::control::protocol::{
+    DaemonStatus, Drained, ErrorReason, FibItem, PeerItem, ProblemItem, RouteItem, Verified,
+};
 use crate::control::query::{FibQuery, RouteQuery};
 
 /// Answers for the daemon. A value is a handle (channel ends), cloned for every request.
@@ -20,6 +22,12 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
 
     /// What the configuration asks for and cannot be honoured, in order of the resources.
     fn problems(&self) -> impl Future<Output = Result<Vec<ProblemItem>, ApiError>> + Send;
+
+    /// Drains the node, or ends it: see [`Drained`].
+    fn drain(&self, is_drained: bool) -> impl Future<Output = Result<Drained, ApiError>> + Send;
+
+    /// Computes the tables anew and compares: see [`Verified`].
+    fn verify(&self) -> impl Future<Output = Result<Verified, ApiError>> + Send;
 
     /// Acts on deletions that are held back; how many there were.
     fn release(&self) -> impl Future<Output = Result<usize, ApiError>> + Send;

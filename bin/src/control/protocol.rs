@@ -33,6 +33,12 @@ pub mod path {
     pub const PROBLEMS: &str = "/v1/problems";
     /// GET: what the desired state is computed from, in lines: see [`pipit_datastore::inputs`].
     pub const INPUTS: &str = "/v1/inputs";
+    /// POST: [`super::Drained`].
+    pub const DRAIN: &str = "/v1/drain";
+    /// POST: [`super::Drained`].
+    pub const UNDRAIN: &str = "/v1/undrain";
+    /// GET: [`super::Verified`].
+    pub const VERIFY: &str = "/v1/debug/verify";
     /// POST: [`super::Released`].
     pub const RELEASE: &str = "/v1/datastore/release";
 }
@@ -307,6 +313,9 @@ pub struct DaemonStatus {
     /// something is in force.
     #[serde(default)]
     pub datastore_stale_seconds: Option<u64>,
+    /// Drained, by command or by the Node's annotation: announcements carry GRACEFUL_SHUTDOWN (RFC 8326).
+    #[serde(default)]
+    pub drained: bool,
     /// What it waits for before it can act, one line for people; `None` when it acts.
     pub waiting: Option<String>,
 }
@@ -364,6 +373,36 @@ pub struct HeldItem {
     pub resource: String,
     /// When the deletion will be acted on.
     pub until: Timestamp,
+}
+
+/// What `pipit drain` and `pipit undrain` brought about.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Drained {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Drained`.
+    pub kind: String,
+    /// Drained by command.
+    pub drained: bool,
+    /// Drained by the annotation `pipit.io/usable: "false"` of its Node, whatever the command said.
+    pub by_annotation: bool,
+}
+
+/// What `pipit debug verify` found.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Verified {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Verified`.
+    pub kind: String,
+    /// Prefixes in the table.
+    pub prefixes: usize,
+    /// Paths in the table.
+    pub paths: usize,
+    /// What is not as it should be, one line each.
+    pub faults: Vec<String>,
 }
 
 /// What `pipit datastore release` brought about.

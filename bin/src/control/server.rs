@@ -19,7 +19,8 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::control::api::{ApiError, ControlApi};
 use crate::control::connections::Connections;
 use crate::control::protocol::{
-    API_VERSION, DaemonStatus, ErrorBody, ErrorReason, NDJSON, PeerList, ProblemList, Released, path,
+    API_VERSION, DaemonStatus, Drained, ErrorBody, ErrorReason, NDJSON, PeerList, ProblemList, Released,
+    Verified, path,
 };
 use crate::control::query::{FibParams, FibQuery, QueryError, RouteParams, RouteQuery};
 use crate::control::stream;
@@ -70,6 +71,9 @@ fn router<A: ControlApi>(api: A) -> Router {
         .route(path::PROBLEMS, get(problems::<A>))
         .route(path::INPUTS, get(inputs::<A>))
         .route(path::RELEASE, post(release::<A>))
+        .route(path::DRAIN, post(drain::<A>))
+        .route(path::UNDRAIN, post(undrain::<A>))
+        .route(path::VERIFY, get(verify::<A>))
         .fallback(async || Refusal::new(ErrorReason::NotFound, "no such path"))
         .method_not_allowed_fallback(async || Refusal::method_not_allowed())
         .layer(DefaultBodyLimit::max(MAX_BODY_LEN))
@@ -96,6 +100,18 @@ async fn problems<A: ControlApi>(State(api): State<A>) -> Result<Json<ProblemLis
         kind: "ProblemList".to_owned(),
         items: api.problems().await?,
     }))
+}
+
+async fn drain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
+    Ok(Json(api.drain(true).await?))
+}
+
+async fn undrain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
+    Ok(Json(api.drain(false).await?))
+}
+
+async fn verify<A: ControlApi>(State(api): State<A>) -> Result<Json<Verified>, Refusal> {
+    Ok(Json(api.verify().await?))
 }
 
 async fn release<A: ControlApi>(State(api): State<A>) -> Result<Json<Released>, Refusal> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -20,8 +21,8 @@ use tokio::sync::watch;
 
 use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
-    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibItem, FibNextHop, HeldItem,
-    Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibItem, FibNextHop,
+    HeldItem, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
 use crate::daemon::node_status::Complaints;
@@ -46,8 +47,20 @@ pub struct Api {
     pub origins: watch::Receiver<Origins>,
     /// When the configuration last changed.
     pub reconfigured: watch::Receiver<Option<Timestamp>>,
+    /// Drained by command.
+    pub is_drained: Arc<watch::Sender<bool>>,
     /// CalicoNodeStatus objects that cannot be answered.
     pub unanswered: watch::Receiver<Complaints>,
+}
+
+impl Api {
+    fn is_drained_by_annotation(&self) -> bool {
+        let store = self.store.state.borrow();
+        store
+            .desired
+            .as_ref()
+            .is_some_and(|state| !state.node_extensions.usable)
+    }
 }
 
 impl ControlApi for Api {
@@ -84,6 +97,7 @@ impl ControlApi for Api {
                 (None, Some(_)) => Some(0),
                 (None, None) => None,
             },
+            drained: *self.is_drained.borrow() || self.is_drained_by_annotation(),
             waiting: store.waiting.clone(),
         })
     }
@@ -155,6 +169,31 @@ impl ControlApi for Api {
             .chain(of_answers)
             .chain(of_sockets)
             .collect())
+    }
+
+    async fn drain(&self, is_drained: bool) -> Result<Drained, ApiError> {
+        self.rib.drain(is_drained).await;
+        self.is_drained.send_replace(is_drained);
+        tracing::info!(is_drained, "by command");
+        Ok(Drained {
+            api_version: API_VERSION.into(),
+            kind: "Drained".into(),
+            drained: is_drained,
+            by_annotation: self.is_drained_by_annotation(),
+        })
+    }
+
+    async fn verify(&self) -> Result<Verified, ApiError> {
+        let owner = "the routing table";
+        let faults = self.rib.verify().await.ok_or(ApiError::Unavailable { owner })?;
+        let (_, totals) = self.rib.peers().await;
+        Ok(Verified {
+            api_version: API_VERSION.into(),
+            kind: "Verified".into(),
+            prefixes: totals.prefixes,
+            paths: totals.paths,
+            faults,
+        })
     }
 
     async fn release(&self) -> Result<usize, ApiError> {

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use ipnet::{IpNet, Ipv4Net};
 use pipit::control::api::{ApiError, ControlApi, Page, PageRequest};
 use pipit::control::protocol::{
-    AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibItem, FibNextHop, Origin, PeerItem,
-    PeerKind, PeerState, ProblemItem, RouteItem,
+    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibItem, FibNextHop,
+    Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem, Verified,
 };
 use pipit::control::query::{FibQuery, RouteQuery, Selection};
 use pipit::control::server;
@@ -66,6 +66,7 @@ impl ControlApi for FakeApi {
                 held: Vec::new(),
             },
             datastore_stale_seconds: Some(0),
+            drained: false,
             waiting: None,
         })
     }
@@ -84,6 +85,25 @@ impl ControlApi for FakeApi {
             resource: "BGPPeer/rack".into(),
             message: "asNumber is missing".into(),
         }])
+    }
+
+    async fn drain(&self, is_drained: bool) -> Result<Drained, ApiError> {
+        Ok(Drained {
+            api_version: API_VERSION.into(),
+            kind: "Drained".into(),
+            drained: is_drained,
+            by_annotation: false,
+        })
+    }
+
+    async fn verify(&self) -> Result<Verified, ApiError> {
+        Ok(Verified {
+            api_version: API_VERSION.into(),
+            kind: "Verified".into(),
+            prefixes: 7,
+            paths: 9,
+            faults: vec!["10.0.0.0/24: nothing is chosen".into()],
+        })
     }
 
     async fn release(&self) -> Result<usize, ApiError> {

@@ -93,6 +93,7 @@ pub(crate) fn decide(
             || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
         kernel_metric: (path.source == SourceId::KERNEL)
             .then(|| PRIORITY_BASE.saturating_sub(set.facts().local_pref.unwrap_or(PRIORITY_BASE))),
+        is_leaving: shared.is_drained || shared.policy[key.family].export.graceful_shutdown,
         is_via_gateway: shared.next_hops[set.next_hop()].is_via_gateway == Some(true),
         interface: if path.source == SourceId::LOCAL {
             None

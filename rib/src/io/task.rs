@@ -1,6 +1,6 @@
 //! The loop around the [`Rib`]: what it is told, what it is asked, what it wants done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -20,6 +20,7 @@ use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
 use crate::query::{PeerCounts, RouteFilter, RouteView, Totals};
 use crate::rib::{FamilyPolicy, NodeSettings, Output, Rib};
+use crate::verify::Verification;
 
 /// Messages taken at once before peers and the kernel get their share.
 const BURST: usize = 64;
@@ -45,6 +46,8 @@ pub enum Command {
     Configured(Vec<PeerId>),
     /// A question.
     Query(Query),
+    /// Drain the node, or end that (RFC 8326).
+    Drain(bool),
     /// End, and leave the kernel as it is.
     End(oneshot::Sender<()>),
 }
@@ -66,6 +69,8 @@ pub enum Query {
         usize,
         oneshot::Sender<Page<RouteView>>,
     ),
+    /// What is wrong with the tables: see [`Rib::verify`].
+    Verify(oneshot::Sender<Vec<String>>),
     /// A page of the kernel's routes.
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
@@ -108,6 +113,16 @@ impl RibHandle {
         self.ask(|reply| Query::Routes(filter, after, limit, reply)).await
     }
 
+    /// Drains the node, or ends that: see [`Rib::set_drained`].
+    pub async fn drain(&self, is_drained: bool) {
+        self.send(Command::Drain(is_drained)).await;
+    }
+
+    /// What is wrong with the tables; looked for step by step. `None` when the RIB is gone.
+    pub async fn verify(&self) -> Option<Vec<String>> {
+        self.ask(Query::Verify).await
+    }
+
     /// A page of the kernel's routes: see [`crate::fib::Fib::query`]. `None` when the RIB is gone.
     pub async fn fib(&self, after: Option<IpNet>, limit: usize) -> Option<Page<FibView>> {
         self.ask(|reply| Query::Fib(after, limit, reply)).await
@@ -140,6 +155,7 @@ pub struct RibTask {
     reports: mpsc::Receiver<Report>,
     frames: HashMap<PeerId, mpsc::Sender<Bytes>>,
     is_restart: bool,
+    verifications: VecDeque<(Verification, oneshot::Sender<Vec<String>>)>,
 }
 
 impl RibTask {
@@ -162,6 +178,7 @@ impl RibTask {
             reports,
             frames,
             is_restart,
+            verifications: VecDeque::new(),
         };
         tokio::spawn(task.run());
         RibHandle(sender)
@@ -171,7 +188,7 @@ impl RibTask {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let deadline = self.rib.poll_timeout();
-            let has_backlog = self.rib.has_backlog();
+            let has_backlog = self.rib.has_backlog() || !self.verifications.is_empty();
             let timer = async {
                 match deadline {
                     _ if has_backlog => tokio::task::yield_now().await,
@@ -202,6 +219,18 @@ impl RibTask {
             }
             self.rib.flush();
             self.carry_out().await;
+            self.verify();
+        }
+    }
+
+    /// Does a step of the oldest verification that was asked for.
+    fn verify(&mut self) {
+        if let Some((verification, _)) = self.verifications.front_mut()
+            && verification.step(&self.rib)
+            && let Some((verification, reply)) = self.verifications.pop_front()
+        {
+            // Who has stopped waiting is not answered.
+            let _ = reply.send(verification.into_faults());
         }
     }
 
@@ -233,6 +262,7 @@ impl RibTask {
                 let expected = if self.is_restart { peers } else { Vec::new() };
                 self.rib.begin_recovery(Instant::now(), expected);
             }
+            Command::Drain(is_drained) => self.rib.set_drained(is_drained),
             Command::Query(query) => self.answer(query),
         }
         ControlFlow::Continue(())
@@ -245,6 +275,7 @@ impl RibTask {
             Query::Routes(filter, after, limit, reply) => {
                 drop(reply.send(self.rib.routes(&filter, after, limit)))
             }
+            Query::Verify(reply) => self.verifications.push_back((Verification::default(), reply)),
             Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_page(after, limit))),
             Query::Ways(next_hops, reply) => {
                 let fib = self.rib.fib_ref();

@@ -99,6 +99,7 @@ impl Rib {
             shared: Shared {
                 node,
                 policy: FamilyMap::default(),
+                is_drained: false,
                 attrs: AttrTable::default(),
                 next_hops: NextHopTable::default(),
                 sources,
@@ -144,6 +145,15 @@ impl Rib {
         self.shared.node = node;
         self.regroup_all();
         self.reevaluate_all();
+    }
+
+    /// Drains the node: what it announces carries GRACEFUL_SHUTDOWN (RFC 8326 §4), so that peers prefer other ways
+    /// while it goes on forwarding. Also [`ExportRules::graceful_shutdown`], by configuration.
+    pub fn set_drained(&mut self, is_drained: bool) {
+        if self.shared.is_drained != is_drained {
+            self.shared.is_drained = is_drained;
+            self.reevaluate_all();
+        }
     }
 
     /// Another policy of a family: what it changes is announced, withdrawn and written, and nothing else.

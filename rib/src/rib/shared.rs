@@ -14,6 +14,8 @@ use crate::source::SourceTable;
 pub(crate) struct Shared {
     pub(crate) node: NodeSettings,
     pub(crate) policy: FamilyMap<FamilyPolicy>,
+    /// Drained by command.
+    pub(crate) is_drained: bool,
     pub(crate) attrs: AttrTable,
     pub(crate) next_hops: NextHopTable,
     pub(crate) sources: SourceTable,

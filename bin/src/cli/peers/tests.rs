@@ -28,6 +28,7 @@ fn list() -> PeerList {
                 held: Vec::new(),
             },
             datastore_stale_seconds: Some(0),
+            drained: false,
             waiting: None,
         },
         problems: Vec::new(),

@@ -23,6 +23,7 @@ fn daemon() -> DaemonStatus {
             held: Vec::new(),
         },
         datastore_stale_seconds: Some(0),
+        drained: false,
         waiting: None,
     }
 }

@@ -1,0 +1,52 @@
+//! Leaving without loss (RFC 8326).
+
+use crate::bench::{Bench, CLIENT, EXTERNAL, Route, net};
+
+const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
+
+#[test]
+fn rfc8326_4_a_drained_node_marks_what_it_announces_and_no_session_moves() {
+    let mut bench = Bench::new();
+    for (id, kind) in [(1, CLIENT), (2, EXTERNAL), (3, EXTERNAL)] {
+        bench.add(id, kind);
+        bench.up(id);
+    }
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.announce(2, net("10.2.0.0/16"), Route::tagged(12));
+    bench.rib.set_drained(true);
+    bench.settle();
+    let all = [net("10.1.0.0/16").into(), net("10.2.0.0/16").into()];
+    assert_eq!(bench.holds_with(3, GRACEFUL_SHUTDOWN), all);
+    bench.verify();
+    bench.announce(1, net("10.3.0.0/16"), Route::tagged(13));
+    assert_eq!(bench.holds_with(3, GRACEFUL_SHUTDOWN).len(), 3, "later ones, too");
+    let told = bench.peers[&3].told;
+    bench.rib.set_drained(true);
+    bench.settle();
+    assert_eq!(bench.peers[&3].told, told, "saying it twice is no news");
+    bench.rib.set_drained(false);
+    bench.settle();
+    assert_eq!(bench.holds_with(3, GRACEFUL_SHUTDOWN), []);
+    assert_eq!(bench.tags(3).len(), 3);
+    bench.verify();
+}
+
+#[test]
+fn rfc8326_5_a_route_of_a_leaving_neighbour_is_the_last_choice() {
+    let mut bench = Bench::new();
+    for (id, kind) in [(1, CLIENT), (2, CLIENT), (3, CLIENT)] {
+        bench.add(id, kind);
+        bench.up(id);
+    }
+    let prefix = net("10.1.0.0/16");
+    let leaving = Route {
+        local_pref: 500,
+        mark: GRACEFUL_SHUTDOWN,
+        ..Route::tagged(11)
+    };
+    bench.announce(1, prefix, leaving);
+    assert_eq!(bench.tags(3)[&prefix], [11], "still better than none");
+    bench.announce(2, prefix, Route::tagged(12));
+    assert_eq!(bench.tags(3)[&prefix], [12]);
+    bench.verify();
+}
