@@ -191,3 +191,24 @@ fn a_node_goes_from_bird_to_pipit_and_back_and_no_packet_is_lost() {
     mixed.wait_routes();
     assert_undisturbed(pings, &monitors);
 }
+
+#[test]
+fn a_drained_node_says_so_and_no_packet_is_lost() {
+    let mixed = Mixed::new(Plan::default(), 3);
+    let netns = &mixed.rack.node(3).netns;
+    let marked = || {
+        let routes = mixed.bird.ctl(netns, &["show", "route", "all"]);
+        routes.matches("(65535,0)").count()
+    };
+    assert_eq!(marked(), 0);
+    let (pings, monitors) = (mixed.pings(), mixed.monitors());
+    let drained = mixed.daemons[0].pipit(&["drain"]);
+    assert!(drained.status.success(), "{drained:?}");
+    wait::until_eq("the node's block with GRACEFUL_SHUTDOWN at BIRD", UP, marked, &1);
+    let verified = mixed.daemons[0].pipit(&["debug", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let undrained = mixed.daemons[0].pipit(&["undrain"]);
+    assert!(undrained.status.success(), "{undrained:?}");
+    wait::until_eq("nothing marked at BIRD", UP, marked, &0);
+    assert_undisturbed(pings, &monitors);
+}
