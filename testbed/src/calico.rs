@@ -321,7 +321,8 @@ pub fn affinity_key(node: &str, block: IpNet) -> String {
     )
 }
 
-/// The kernel routes that a node of a mesh must have: its own blocks as blackholes, the others' via their nodes.
+/// The kernel routes that a node of a mesh must have: its own blocks as blackholes, the others' via their nodes, and
+/// so the pods that no block of their node covers.
 pub fn mesh_routes(
     rack: &Rack,
     number: usize,
@@ -334,11 +335,20 @@ pub fn mesh_routes(
         let via = rack.node(owner).address(matches!(net, IpNet::V4(_)))?;
         Some(format!("{net} via {} dev eth0", via.addr()))
     };
-    blocks
+    let of_blocks = blocks
         .iter()
         .flat_map(|(owner, nets)| nets.iter().map(move |net| (owner, net)))
-        .filter_map(route)
-        .collect()
+        .filter_map(route);
+    let others = blocks.iter().filter(|(owner, _)| **owner != number);
+    let of_pods = others.flat_map(|(&owner, nets)| {
+        let pods = rack.node(owner).pods.iter().flat_map(|pod| &pod.addresses);
+        let lone = pods.filter(move |pod| !nets.iter().any(|net| net.contains(*pod)));
+        lone.filter_map(move |&pod| {
+            let via = rack.node(owner).address(pod.is_ipv4())?;
+            Some(format!("{} via {} dev eth0", IpNet::from(pod), via.addr()))
+        })
+    });
+    of_blocks.chain(of_pods).collect()
 }
 
 /// One block a node and family, by node number.
