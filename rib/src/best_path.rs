@@ -185,6 +185,24 @@ fn runner_up_step(candidates: &[Candidate<'_>], winners: &[&Candidate<'_>], best
     among_winners.chain(within_as).max().unwrap_or(Step::OnlyPath)
 }
 
+/// The step at which a candidate fell: against the best of its own AS, else against the best of all. `None` when it
+/// is the best, or not among the candidates.
+pub(crate) fn lost_at(candidates: &[Candidate<'_>], path: PathId) -> Option<Step> {
+    let loser = candidates.iter().find(|candidate| candidate.path == path)?;
+    let winners = group_winners(candidates);
+    let best = winners.iter().min_by(|a, b| compare(a, b, Med::Skip).0)?;
+    if best.path == path {
+        return None;
+    }
+    let of_as = winners
+        .iter()
+        .find(|winner| winner.neighbor_as() == loser.neighbor_as());
+    match of_as.filter(|winner| winner.path != path) {
+        Some(winner) => Some(compare(winner, loser, Med::WithinAs).1),
+        None => Some(compare(best, loser, Med::Skip).1),
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Med {
     WithinAs,

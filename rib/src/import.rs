@@ -15,7 +15,7 @@ use crate::best_path::DEFAULT_LOCAL_PREF;
 use crate::export::add_community;
 use crate::peer::PeerSettings;
 use crate::policy::{self, Operation, PeerType, PolicySubject, Verdict};
-use crate::rib::Shared;
+use crate::rib::{Shared, interface_of};
 
 /// Why a received route does not take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -94,6 +94,53 @@ pub(crate) fn for_set(shared: &mut Shared, settings: &PeerSettings, received: At
     }
 }
 
+/// Why a route of a peer is refused, in words; `None` when it is not.
+pub(crate) fn why_refused(
+    shared: &Shared,
+    settings: &PeerSettings,
+    prefix: IpNet,
+    received: AttrId,
+) -> Option<String> {
+    let set = &shared.attrs[received];
+    let next_hop = shared.next_hops[set.next_hop()].next_hop.address();
+    let edit = match check_attributes(settings, shared, set.bytes(), set.facts(), next_hop) {
+        Err(reason) => return Some(reason.to_string()),
+        Ok(edit) => edit,
+    };
+    let mut bytes = Vec::new();
+    edit.apply(set.bytes(), &mut bytes);
+    let facts = AttrFacts::read(&bytes);
+    let interface = interface_of(shared, set.next_hop());
+    let subject = subject(settings, prefix, &bytes, &facts, interface);
+    let filters = &settings.import[pipit_bgp::Family::of(prefix.addr())];
+    match policy::evaluate(filters.iter().map(|filter| &**filter), &subject) {
+        Verdict::Reject(at) => {
+            let name = filters
+                .get(usize::from(at.filter))
+                .map_or("", |filter| filter.name.as_str());
+            Some(format!("rule {} of filter {name}", at.rule + 1))
+        }
+        Verdict::Accept(..) | Verdict::Continue => None,
+    }
+}
+
+fn subject<'a>(
+    settings: &PeerSettings,
+    prefix: IpNet,
+    attrs: &'a [u8],
+    facts: &AttrFacts,
+    interface: Option<&'a str>,
+) -> PolicySubject<'a> {
+    PolicySubject {
+        prefix,
+        attrs: AttrView::new(attrs),
+        local_pref: Some(facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)),
+        is_from_peer: true,
+        interface,
+        peer_type: settings.peer_type(),
+    }
+}
+
 /// An attribute set with changes; the caller holds a count of it.
 pub(crate) fn edited(shared: &mut Shared, attrs: AttrId, edit: &AttrEdit) -> AttrId {
     let set = &shared.attrs[attrs];
@@ -164,14 +211,7 @@ pub(crate) fn filter(
     if filters.is_empty() {
         return Ok(None);
     }
-    let subject = PolicySubject {
-        prefix,
-        attrs: AttrView::new(attrs),
-        local_pref: Some(facts.local_pref.unwrap_or(DEFAULT_LOCAL_PREF)),
-        is_from_peer: true,
-        interface,
-        peer_type: settings.peer_type(),
-    };
+    let subject = subject(settings, prefix, attrs, facts, interface);
     match policy::evaluate(filters.iter().map(|filter| &**filter), &subject) {
         Verdict::Continue | Verdict::Accept(_, []) => Ok(None),
         Verdict::Reject(_) => Err(Rejected::Filter),

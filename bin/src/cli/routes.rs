@@ -22,6 +22,9 @@ pub struct RoutesArgs {
     /// Only paths from the peer of this name; `local` for this node's own
     #[arg(long, value_name = "PEER")]
     pub from: Option<String>,
+    /// Also say whether the paths are announced to the peer of this name, and if not, why
+    #[arg(long, value_name = "PEER")]
+    pub to: Option<String>,
     /// Only the paths in use
     #[arg(long)]
     pub best: bool,
@@ -36,6 +39,7 @@ impl RoutesArgs {
         let RoutesArgs {
             words,
             from,
+            to,
             best,
             family,
         } = self;
@@ -43,6 +47,7 @@ impl RoutesArgs {
             selection: selection(words)?,
             family: family.family(),
             from: from.clone(),
+            to: to.clone(),
             best: *best,
         };
         // The daemon's own check, made before it is asked.
@@ -96,7 +101,10 @@ impl Item for RouteItem {
         Column::wide("SINCE", |route, now| {
             route.since.map_or_else(String::new, |since| age(since, now))
         }),
-        Column::new("REASON", |route, _| route.reason.clone()),
+        Column::new("REASON", |route, _| match &route.announced {
+            None => route.reason.clone(),
+            Some(announced) => format!("{}; to the peer: {announced}", route.reason),
+        }),
     ];
 
     fn name(&self) -> String {

@@ -248,6 +248,9 @@ pub struct RouteItem {
     pub path_id: Option<u32>,
     /// Kept from before the peer's restart (RFC 4724).
     pub stale: bool,
+    /// Whether it goes to the peer that was asked about: `announced`, or why not; `None` when none was.
+    #[serde(default)]
+    pub announced: Option<String>,
     /// Which rule decided for or against the path, or why it cannot be used.
     pub reason: String,
     /// When the path was last learned; `None` when that is not recorded.

@@ -50,6 +50,8 @@ pub struct RouteQuery {
     pub family: Option<Family>,
     /// Only paths from the peer with this name; `local` for this node's own.
     pub from: Option<String>,
+    /// Also say whether the paths go to the peer of this name.
+    pub to: Option<String>,
     /// Only the paths in use.
     pub best: bool,
 }
@@ -99,6 +101,9 @@ pub struct RouteParams {
     /// The name of a peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The name of a peer: say whether the paths go there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Only the paths in use.
     #[serde(default, skip_serializing_if = "is_false")]
     pub best: bool,
@@ -145,6 +150,7 @@ impl TryFrom<RouteParams> for RouteQuery {
             address,
             family,
             from,
+            to,
             best,
         } = params;
         let selection = match (prefix, longer, address) {
@@ -161,6 +167,7 @@ impl TryFrom<RouteParams> for RouteQuery {
                 selection,
                 family,
                 from,
+                to,
                 best,
             }),
         }
@@ -173,6 +180,7 @@ impl From<RouteQuery> for RouteParams {
             selection,
             family,
             from,
+            to,
             best,
         } = query;
         let (prefix, longer, address) = match selection {
@@ -187,6 +195,7 @@ impl From<RouteQuery> for RouteParams {
             address,
             family,
             from,
+            to,
             best,
         }
     }

@@ -215,6 +215,12 @@ impl ControlApi for Api {
     }
 
     async fn routes(&self, query: &RouteQuery, page: PageRequest) -> Result<Page<RouteItem>, ApiError> {
+        if let Some(name) = query.to.clone().filter(|_| page.after.is_none()) {
+            let sessions = self.speaker.sessions().await.sessions;
+            if !sessions.iter().any(|(_, view)| view.name == name) {
+                return Err(ApiError::NotFound { what: "peer", name });
+            }
+        }
         let filter = match query.selection {
             Selection::All => RouteFilter::All,
             Selection::Exact(prefix) => RouteFilter::Exact(prefix),
@@ -223,7 +229,7 @@ impl ControlApi for Api {
         };
         let (views, next) = self
             .rib
-            .routes(filter, page.after, page.limit)
+            .routes(filter, query.to.clone(), page.after, page.limit)
             .await
             .ok_or(GONE)?;
         Ok(Page {
@@ -340,6 +346,7 @@ fn route_item(view: RouteView) -> RouteItem {
         cluster_list: view.cluster_list,
         path_id: (view.path_id != 0).then_some(view.path_id),
         stale: view.stale,
+        announced: view.announced,
         reason: view.reason,
         since: None,
     }

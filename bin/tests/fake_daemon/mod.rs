@@ -219,6 +219,7 @@ pub(crate) fn route(index: u32) -> RouteItem {
         cluster_list: Vec::new(),
         path_id: None,
         stale: false,
+        announced: None,
         reason: "only_path".into(),
         since: None,
     }

@@ -7,7 +7,7 @@ use pipit_bgp::NextHop;
 use pipit_bgp::wire::attr::Marks;
 use smallvec::SmallVec;
 
-use crate::best_path::{self, Candidate, DEFAULT_LOCAL_PREF, Preference, Selection};
+use crate::best_path::{self, Candidate, DEFAULT_LOCAL_PREF, Preference, Selection, Step};
 use crate::export::PRIORITY_BASE;
 use crate::family_rib::FamilyRib;
 use crate::fib::{FibAction, FibPrefix, FibTarget, Hop, Reachability, Tunnel};
@@ -21,6 +21,11 @@ impl<P: FibPrefix> FamilyRib<P> {
     pub(crate) fn selection(&self, shared: &Shared, id: PrefixId) -> Option<Selection> {
         let candidates = self.candidates(shared, id);
         best_path::select(&candidates, shared.node.max_paths)
+    }
+
+    /// The step at which a path fell.
+    pub(crate) fn lost_at(&self, shared: &Shared, id: PrefixId, path: PathId) -> Option<Step> {
+        best_path::lost_at(&self.candidates(shared, id), path)
     }
 
     fn candidates<'a>(&self, shared: &'a Shared, id: PrefixId) -> SmallVec<[Candidate<'a>; 4]> {

@@ -10,6 +10,7 @@ use pipit_bgp::wire::update::Nlri;
 use crate::adj_rib_out::{ChunkSource, EgressKey, Outgoing, Paths, UpdateGroup};
 use crate::attrs::AttrId;
 use crate::export::{self, Announcement, Exported, NotSent, PRIORITY_BASE};
+use crate::family_rib::FamilyRib;
 use crate::family_rib::choice::candidate;
 use crate::fib::{FibPrefix, Reachability};
 use crate::rib::{Shared, interface_of};
@@ -120,6 +121,19 @@ pub(super) fn nlri_of<P: FibPrefix>(table: &PrefixTable<P>, paths: Paths, item: 
             prefix: table.prefix(table.prefix_of(PathId(item))),
             path_id: item + 1,
         },
+    }
+}
+
+impl<P: FibPrefix> FamilyRib<P> {
+    /// Whether and how a path goes to peers with this key.
+    pub(crate) fn decide(
+        &self,
+        shared: &Shared,
+        key: &EgressKey,
+        prefix: IpNet,
+        path: PathId,
+    ) -> Result<Announcement, NotSent> {
+        decide(shared, key, prefix, self.table.path(path))
     }
 }
 

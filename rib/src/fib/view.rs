@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use ipnet::{IpNet, Ipv4Net};
-use pipit_bgp::Prefix;
+use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::fib::entry::{Entry, Flag};
+use crate::fib::entry::Flag;
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
@@ -64,71 +63,35 @@ pub(crate) enum State<'a> {
 }
 
 impl Fib {
-    /// All routes, for people; sorted by prefix within each family. Large tables: [`Self::query_page`].
+    /// All routes, for people, in the order of prefixes, IPv4 first. Large tables: [`Self::nets`], [`Self::view`].
     pub fn query(&self) -> Vec<FibView> {
-        self.query_page(None, usize::MAX)
+        let mut nets: Vec<IpNet> = self.nets().collect();
+        nets.sort_unstable();
+        nets.into_iter().filter_map(|net| self.view(net)).collect()
     }
 
-    /// Routes for people, IPv4 first and sorted by prefix, from the one after `after` on; an answer shorter than
-    /// `limit` is the last. Costs one pass over the table for each page.
-    pub fn query_page(&self, after: Option<IpNet>, limit: usize) -> Vec<FibView> {
-        let mut views = Vec::new();
-        let mut each = |prefix, state: &State<'_>| {
-            views.push(FibView::new(
-                prefix,
-                self.protocols.current(),
-                state,
-                &self.topology,
-            ));
+    /// The prefixes of all routes, in no order.
+    pub fn nets(&self) -> impl Iterator<Item = IpNet> {
+        self.ipv4.nets().chain(self.ipv6.nets())
+    }
+
+    /// The route to a prefix, for people.
+    pub fn view(&self, net: IpNet) -> Option<FibView> {
+        let state = match net {
+            IpNet::V4(prefix) => self.ipv4.state(prefix, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.state(prefix, &self.shapes),
         };
-        let after_ipv6 = match after {
-            Some(IpNet::V6(after)) => Some(after),
-            None | Some(IpNet::V4(_)) => None,
-        };
-        if after_ipv6.is_none() {
-            let after_ipv4 = after.and_then(Ipv4Net::from_net);
-            self.ipv4.query(&self.shapes, after_ipv4, limit, &mut each);
-        }
-        let left = limit.saturating_sub(views.len());
-        let mut each = |prefix, state: &State<'_>| {
-            views.push(FibView::new(
-                prefix,
-                self.protocols.current(),
-                state,
-                &self.topology,
-            ));
-        };
-        self.ipv6.query(&self.shapes, after_ipv6, left, &mut each);
-        views
+        let protocol = self.protocols.current();
+        Some(FibView::new(net, protocol, &state?, &self.topology))
     }
 }
 
 impl<P: FibPrefix> FamilyFib<P> {
-    /// Hands out routes in order of their prefixes, from the one after `after`, at most `limit`.
-    pub(crate) fn query<'a>(
-        &self,
-        shapes: &'a Shapes,
-        after: Option<P>,
-        limit: usize,
-        mut each: impl FnMut(IpNet, &State<'a>),
-    ) {
-        let is_shown = |entry: &Entry| entry.wanted().is_some() || entry.actual().is_some();
-        let mut page: Vec<P> = self
-            .entries
+    fn nets(&self) -> impl Iterator<Item = IpNet> {
+        self.entries
             .iter()
-            .filter(|&(prefix, entry)| is_shown(entry) && after.is_none_or(|after| *prefix > after))
-            .map(|(&prefix, _)| prefix)
-            .collect();
-        if page.len() > limit {
-            page.select_nth_unstable(limit);
-            page.truncate(limit);
-        }
-        page.sort_unstable();
-        for prefix in page {
-            if let Some(state) = self.state(prefix, shapes) {
-                each(prefix.into(), &state);
-            }
-        }
+            .filter(|(_, entry)| entry.wanted().is_some() || entry.actual().is_some())
+            .map(|(&prefix, _)| prefix.into())
     }
 
     fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {

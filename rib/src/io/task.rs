@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use crate::fib::{FibHopView, FibView};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
-use crate::query::{PeerCounts, RouteFilter, RouteView, Totals};
+use crate::query::{Listings, PeerCounts, RouteFilter, RouteView, Totals};
 use crate::rib::{FamilyPolicy, NodeSettings, Output, Rib};
 use crate::verify::Verification;
 
@@ -62,9 +62,10 @@ pub type Page<T> = (Vec<T>, Option<IpNet>);
 pub enum Query {
     /// Counts by peer, and totals.
     Peers(oneshot::Sender<Counts>),
-    /// A page of routes.
+    /// A page of routes; with a peer's name, whether they go there.
     Routes(
         RouteFilter,
+        Option<String>,
         Option<IpNet>,
         usize,
         oneshot::Sender<Page<RouteView>>,
@@ -107,10 +108,12 @@ impl RibHandle {
     pub async fn routes(
         &self,
         filter: RouteFilter,
+        to: Option<String>,
         after: Option<IpNet>,
         limit: usize,
     ) -> Option<Page<RouteView>> {
-        self.ask(|reply| Query::Routes(filter, after, limit, reply)).await
+        self.ask(|reply| Query::Routes(filter, to, after, limit, reply))
+            .await
     }
 
     /// Drains the node, or ends that: see [`Rib::set_drained`].
@@ -155,6 +158,7 @@ pub struct RibTask {
     reports: mpsc::Receiver<Report>,
     frames: HashMap<PeerId, mpsc::Sender<Bytes>>,
     is_restart: bool,
+    listings: Listings,
     verifications: VecDeque<(Verification, oneshot::Sender<Vec<String>>)>,
 }
 
@@ -178,6 +182,7 @@ impl RibTask {
             reports,
             frames,
             is_restart,
+            listings: Listings::default(),
             verifications: VecDeque::new(),
         };
         tokio::spawn(task.run());
@@ -272,11 +277,17 @@ impl RibTask {
         // A client that hung up needs no answer.
         match query {
             Query::Peers(reply) => drop(reply.send((self.rib.peer_counts(), self.rib.totals()))),
-            Query::Routes(filter, after, limit, reply) => {
-                drop(reply.send(self.rib.routes(&filter, after, limit)))
-            }
+            Query::Routes(filter, to, after, limit, reply) => drop(reply.send(self.rib.routes(
+                &mut self.listings,
+                &filter,
+                to.as_deref(),
+                after,
+                limit,
+            ))),
             Query::Verify(reply) => self.verifications.push_back((Verification::default(), reply)),
-            Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_page(after, limit))),
+            Query::Fib(after, limit, reply) => {
+                drop(reply.send(self.rib.fib_page(&mut self.listings, after, limit)))
+            }
             Query::Ways(next_hops, reply) => {
                 let fib = self.rib.fib_ref();
                 drop(reply.send(next_hops.into_iter().map(|hop| fib.way(hop)).collect()))

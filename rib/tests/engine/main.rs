@@ -9,4 +9,6 @@ mod histories;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
+mod reasons;
+#[cfg(test)]
 mod restart;

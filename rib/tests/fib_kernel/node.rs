@@ -81,7 +81,7 @@ impl Node {
                 return start.elapsed();
             }
             let left = DEADLINE.checked_sub(start.elapsed());
-            let left = left.unwrap_or_else(|| panic!("never: {what}; {:?}", self.fib.query_page(None, 20)));
+            let left = left.unwrap_or_else(|| panic!("never: {what}; {:?}", self.fib.query()));
             self.wait(left);
         }
     }

@@ -363,29 +363,6 @@ fn batches_are_bounded_and_no_family_waits_for_the_other() {
 }
 
 #[test]
-fn pages_together_are_the_whole_table_in_order() {
-    let mut fib = loaded(&[]);
-    for number in 0..50 {
-        set(&mut fib, &format!("10.65.{number}.0/24"), Some(blackhole()));
-        set(&mut fib, &format!("fd00:{number:x}::/64"), Some(blackhole()));
-    }
-    let whole = fib.query();
-    assert!(whole.is_sorted_by_key(|view| view.prefix) && whole.len() == 100);
-    let (mut paged, mut after) = (Vec::new(), None);
-    loop {
-        let page = fib.query_page(after, 7);
-        assert!(page.len() <= 7);
-        let is_last = page.len() < 7;
-        after = page.last().map(|view| view.prefix).or(after);
-        paged.extend(page);
-        if is_last {
-            break;
-        }
-    }
-    assert_eq!(paged, whole);
-}
-
-#[test]
 fn a_link_that_is_down_in_a_dump_asks_for_no_other_dump() {
     let mut fib = loaded(&[]);
     let both = via(&[hop("192.0.2.12"), hop("198.51.100.7")], 0);

@@ -75,6 +75,7 @@ fn path(prefix: &str, peer: &str, next_hop: Option<&str>, best: bool) -> RouteIt
         cluster_list: Vec::new(),
         path_id: None,
         stale: false,
+        announced: None,
         reason: String::new(),
         since: None,
     }

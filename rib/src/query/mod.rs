@@ -1,5 +1,9 @@
 //! Read-only questions to the RIB, and their answers as plain data.
 
+mod announced;
+mod listing;
+mod words;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,12 +12,13 @@ use pipit_bgp::wire::attr::{AttrView, Origin};
 use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, PeerId, RouterId};
 use serde::Serialize;
 
-use crate::best_path::Step;
+pub use self::listing::{ListOf, Listings, Nets};
 use crate::family_rib::FamilyRib;
-use crate::fib::{FibPrefix, FibView};
+use crate::fib::{FibPrefix, FibView, Reachability};
+use crate::import;
 use crate::rib::Rib;
 use crate::source::SourceId;
-use crate::table::{Path, PathFlags};
+use crate::table::{Path, PathFlags, PathId, PrefixId};
 
 /// One path to one prefix.
 #[derive(Clone, PartialEq, Debug)]
@@ -55,6 +60,8 @@ pub struct RouteView {
     pub path_id: u32,
     /// Kept from before the peer restarted.
     pub stale: bool,
+    /// Whether it goes to the peer that was asked about: `announced`, or why not.
+    pub announced: Option<String>,
 }
 
 /// An element of an AS path as people count it.
@@ -126,39 +133,47 @@ impl Rib {
     }
 
     /// A page of routes: those of at most `limit` prefixes after `after`, in the order of prefixes, IPv4 first; and
-    /// where the next page starts. Cost: one look at every prefix of the table.
+    /// where the next page starts. `to`: a peer's name; the views say whether the paths go there.
     pub fn routes(
         &self,
+        listings: &mut Listings,
         filter: &RouteFilter,
+        to: Option<&str>,
         after: Option<IpNet>,
         limit: usize,
     ) -> (Vec<RouteView>, Option<IpNet>) {
-        if let RouteFilter::For(address) = filter {
-            return (self.longest_match(*address), None);
-        }
-        let wanted = |net: &IpNet| match filter {
-            RouteFilter::All | RouteFilter::For(_) => true,
-            RouteFilter::Exact(exact) => net == exact,
-            RouteFilter::Inside(outer) => outer.contains(net),
-        };
-        let all = self.ipv4.prefixes().chain(self.ipv6.prefixes()).filter(wanted);
-        let (page, next) = page(all, after, limit);
+        let to = to.and_then(|name| self.peer_named(name));
         let mut views = Vec::new();
-        for net in page {
-            self.views_of(net, &mut views);
+        match filter {
+            RouteFilter::For(address) => return (self.longest_match(*address, to), None),
+            RouteFilter::Exact(net) => {
+                self.views_of(*net, to, &mut views);
+                return (views, None);
+            }
+            RouteFilter::All | RouteFilter::Inside(_) => {}
         }
+        let gather = || {
+            let all = self.ipv4.prefixes().chain(self.ipv6.prefixes());
+            all.filter(|net| !matches!(filter, RouteFilter::Inside(outer) if !outer.contains(net)))
+                .collect()
+        };
+        let (page, next) = listings.page(ListOf::Routes(filter.clone()), after, limit, gather);
+        page.into_iter()
+            .for_each(|net| self.views_of(net, to, &mut views));
         (views, next)
     }
 
     /// A page of the kernel's routes: at most `limit` after `after`, in the order of prefixes, IPv4 first; and where
     /// the next page starts.
-    pub fn fib_page(&self, after: Option<IpNet>, limit: usize) -> (Vec<FibView>, Option<IpNet>) {
-        let views = self.shared.fib.query_page(after, limit);
-        let next = views
-            .last()
-            .filter(|_| views.len() >= limit)
-            .map(|view| view.prefix);
-        (views, next)
+    pub fn fib_page(
+        &self,
+        listings: &mut Listings,
+        after: Option<IpNet>,
+        limit: usize,
+    ) -> (Vec<FibView>, Option<IpNet>) {
+        let fib = &self.shared.fib;
+        let (page, next) = listings.page(ListOf::Fib, after, limit, || fib.nets().collect());
+        (page.into_iter().filter_map(|net| fib.view(net)).collect(), next)
     }
 
     /// Prefixes and paths in the RIB, attribute sets, and the octets these hold.
@@ -171,11 +186,11 @@ impl Rib {
         }
     }
 
-    fn longest_match(&self, address: IpAddr) -> Vec<RouteView> {
+    fn longest_match(&self, address: IpAddr, to: Option<PeerId>) -> Vec<RouteView> {
         let mut net = IpNet::from(address);
         loop {
             let mut views = Vec::new();
-            self.views_of(net, &mut views);
+            self.views_of(net, to, &mut views);
             match net.supernet() {
                 Some(next) if views.is_empty() => net = next,
                 _ => return views,
@@ -183,18 +198,24 @@ impl Rib {
         }
     }
 
-    fn views_of(&self, net: IpNet, views: &mut Vec<RouteView>) {
+    fn views_of(&self, net: IpNet, to: Option<PeerId>, views: &mut Vec<RouteView>) {
         match net {
-            IpNet::V4(prefix) => self.route_views(&self.ipv4, prefix, views),
-            IpNet::V6(prefix) => self.route_views(&self.ipv6, prefix, views),
+            IpNet::V4(prefix) => self.route_views(&self.ipv4, prefix, to, views),
+            IpNet::V6(prefix) => self.route_views(&self.ipv6, prefix, to, views),
         }
     }
 
-    fn route_views<P: FibPrefix>(&self, family: &FamilyRib<P>, prefix: P, views: &mut Vec<RouteView>) {
-        let Some(id) = family.table.find(prefix) else {
+    fn route_views<P: FibPrefix>(
+        &self,
+        family: &FamilyRib<P>,
+        net: P,
+        to: Option<PeerId>,
+        views: &mut Vec<RouteView>,
+    ) {
+        let Some(id) = family.table.find(net) else {
             return;
         };
-        let prefix: IpNet = prefix.into();
+        let prefix: IpNet = net.into();
         let selection = family.selection(&self.shared, id);
         let mut of_prefix: Vec<RouteView> = Vec::new();
         for (path_id, path) in family.table.paths(id) {
@@ -202,13 +223,18 @@ impl Rib {
                 let is_best = selection.as_ref().is_some_and(|s| s.best == path_id);
                 let is_equal = selection.as_ref().is_some_and(|s| s.multipath.contains(&path_id));
                 let reason = match &selection {
-                    Some(selection) if is_best => reason_of(selection.step),
-                    _ => self.why_not(path, selection.is_some(), is_equal),
+                    Some(_) if is_best && !self.is_reachable(path) => {
+                        "next hop unreachable: announced at most, never used".into()
+                    }
+                    Some(selection) if is_best => words::of_winner(selection.step).into(),
+                    _ if is_equal => "as good as the best".into(),
+                    _ => self.why_not(family, id, prefix, path_id),
                 };
                 let view = self.route_view(prefix, path, reason);
                 of_prefix.push(RouteView {
                     best: is_best,
                     multipath: is_equal,
+                    announced: to.map(|to| self.announced_to(to, family, net, path_id, is_best)),
                     ..view
                 });
             }
@@ -217,21 +243,36 @@ impl Rib {
         views.append(&mut of_prefix);
     }
 
-    fn why_not(&self, path: &Path, has_best: bool, is_equal: bool) -> String {
-        let set = &self.shared.attrs[path.attrs];
+    fn why_not<P: FibPrefix>(
+        &self,
+        family: &FamilyRib<P>,
+        id: PrefixId,
+        prefix: IpNet,
+        path_id: PathId,
+    ) -> String {
+        let path = family.table.path(path_id);
         if path.flags.contains(PathFlags::REJECTED) {
-            "rejected on import".into()
-        } else if self.shared.next_hops[set.next_hop()].reachability == crate::fib::Reachability::Unreachable
-            && !path.source.is_own()
-        {
-            "next hop unreachable".into()
-        } else if is_equal {
-            "as good as the best".into()
-        } else if has_best {
-            "another path is better".into()
-        } else {
-            "not usable".into()
+            return self.why_refused(prefix, path).map_or_else(
+                || "refused on import".into(),
+                |why| format!("refused on import: {why}"),
+            );
         }
+        match family.lost_at(&self.shared, id, path_id) {
+            Some(step) => words::of_loser(step).into(),
+            // Its session has ended; the walk that clears it away has not come by yet.
+            None => "its session has ended".into(),
+        }
+    }
+
+    fn is_reachable(&self, path: &Path) -> bool {
+        let next_hop = self.shared.attrs[path.attrs].next_hop();
+        path.source.is_own() || self.shared.next_hops[next_hop].reachability != Reachability::Unreachable
+    }
+
+    fn why_refused(&self, prefix: IpNet, path: &Path) -> Option<String> {
+        let peer = self.shared.sources[path.source].peer?;
+        let settings = &self.peers.get(peer)?.settings;
+        import::why_refused(&self.shared, settings, prefix, path.received)
     }
 
     fn route_view(&self, prefix: IpNet, path: &Path, reason: String) -> RouteView {
@@ -251,6 +292,7 @@ impl Rib {
             peer: peer.unwrap_or_else(|| own_name(path.source).into()),
             best: false,
             multipath: false,
+            announced: None,
             reason,
             as_path: as_path(attrs),
             local_pref: attrs.local_pref(),
@@ -289,24 +331,6 @@ pub struct Totals {
     pub attribute_bytes: usize,
 }
 
-/// The `limit` smallest prefixes after `after`, in order, and the last of them if there are more.
-pub(crate) fn page(
-    all: impl Iterator<Item = IpNet>,
-    after: Option<IpNet>,
-    limit: usize,
-) -> (Vec<IpNet>, Option<IpNet>) {
-    let mut found: Vec<IpNet> = all.filter(|net| after.is_none_or(|after| *net > after)).collect();
-    let limit = limit.max(1);
-    let has_more = found.len() > limit;
-    if has_more {
-        found.select_nth_unstable(limit);
-        found.truncate(limit);
-    }
-    found.sort_unstable();
-    let next = found.last().copied().filter(|_| has_more);
-    (found, next)
-}
-
 fn as_path(attrs: AttrView<'_>) -> Vec<AsPathPart> {
     let mut parts = Vec::new();
     for segment in attrs.as_path().segments() {
@@ -321,25 +345,4 @@ fn as_path(attrs: AttrView<'_>) -> Vec<AsPathPart> {
 
 fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-fn reason_of(step: Step) -> String {
-    match step {
-        Step::OnlyPath => "only path",
-        Step::Reachable => "its next hop can be reached",
-        Step::Preference => "preferred kind of origin",
-        Step::FirstHand => "announced by its owner",
-        Step::LlgrStale => "not long-lived stale",
-        Step::LocalPref => "higher local preference",
-        Step::AsPathLength => "shorter AS path",
-        Step::Origin => "lower origin",
-        Step::Med => "lower MED",
-        Step::External => "eBGP over iBGP",
-        Step::IgpMetric => "nearer next hop",
-        Step::RouterId => "lower router id",
-        Step::ClusterListLength => "shorter cluster list",
-        Step::PeerAddress => "lower peer address",
-        Step::PathIdentifier => "lower path identifier",
-    }
-    .into()
 }

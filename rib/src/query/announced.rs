@@ -1,0 +1,57 @@
+//! Whether a path goes to a peer, and if not, why.
+
+use ipnet::IpNet;
+use pipit_bgp::PeerId;
+
+use crate::adj_rib_out::EgressKey;
+use crate::family_rib::FamilyRib;
+use crate::fib::FibPrefix;
+use crate::rib::Rib;
+use crate::table::PathId;
+
+impl Rib {
+    /// The peer of this name.
+    pub(super) fn peer_named(&self, name: &str) -> Option<PeerId> {
+        self.peers
+            .iter()
+            .find(|(_, peer)| peer.settings.name == name)
+            .map(|(id, _)| id)
+    }
+
+    /// `announced`, or why not. Asked of the rules, not of what was sent: a peer may be about to hear of it.
+    pub(super) fn announced_to<P: FibPrefix>(
+        &self,
+        to: PeerId,
+        family: &FamilyRib<P>,
+        prefix: P,
+        path_id: PathId,
+        is_best: bool,
+    ) -> String {
+        let Some(peer) = self.peers.get(to) else {
+            return "no such peer".into();
+        };
+        let Some(session) = &peer.session else {
+            return "the session is not established".into();
+        };
+        if !session.carries(P::FAMILY) {
+            return format!("the session does not carry {}", P::FAMILY);
+        }
+        let path = family.table.path(path_id);
+        if Some(path.source) == peer.source {
+            return "it came from this peer".into();
+        }
+        let addresses = &self.shared.node.addresses;
+        let key = EgressKey::new(P::FAMILY, &peer.settings, &session.negotiated, addresses);
+        if !is_best && !key.all_paths {
+            return "another path is better, and the peer takes one only".into();
+        }
+        if !path.is_candidate() {
+            return "not in use".into();
+        }
+        let prefix: IpNet = prefix.into();
+        match family.decide(&self.shared, &key, prefix, path_id) {
+            Ok(_) => "announced".into(),
+            Err(reason) => reason.to_string(),
+        }
+    }
+}
