@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -109,9 +109,21 @@ impl Client {
         })
     }
 
+    /// The socket in use.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Fetches one document.
     pub async fn document<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
         let response = self.get(path).await?;
+        let body = read_whole(&self.path, response.into_body()).await?;
+        serde_json::from_slice(&body).map_err(|error| self.unreadable(error.to_string()))
+    }
+
+    /// Has something done; the answer.
+    pub async fn act<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ClientError> {
+        let response = self.send(Method::POST, path).await?;
         let body = read_whole(&self.path, response.into_body()).await?;
         serde_json::from_slice(&body).map_err(|error| self.unreadable(error.to_string()))
     }
@@ -127,7 +139,17 @@ impl Client {
     }
 
     async fn get(&mut self, path_and_query: &str) -> Result<Response<Incoming>, ClientError> {
-        let request = Request::get(path_and_query)
+        self.send(Method::GET, path_and_query).await
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path_and_query: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path_and_query)
             .header(header::HOST, "pipit")
             .body(Empty::new())
             .map_err(|error| self.unreadable(error.to_string()))?;

@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,7 +19,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::control::api::{ApiError, ControlApi};
 use crate::control::connections::Connections;
 use crate::control::protocol::{
-    API_VERSION, DaemonStatus, ErrorBody, ErrorReason, NDJSON, PeerList, ProblemList, path,
+    API_VERSION, DaemonStatus, ErrorBody, ErrorReason, FibDiff, FibSync, NDJSON, PeerList, ProblemList, path,
 };
 use crate::control::query::{FibParams, FibQuery, QueryError, RouteParams, RouteQuery};
 use crate::control::stream;
@@ -66,6 +66,8 @@ fn router<A: ControlApi>(api: A) -> Router {
         .route(path::PEERS, get(peers::<A>))
         .route(path::ROUTES, get(routes::<A>))
         .route(path::FIB, get(fib::<A>))
+        .route(path::FIB_DIFF, get(fib_diff::<A>))
+        .route(path::FIB_SYNC, post(fib_sync::<A>))
         .route(path::STATUS, get(status::<A>))
         .route(path::PROBLEMS, get(problems::<A>))
         .fallback(async || Refusal::new(ErrorReason::NotFound, "no such path"))
@@ -122,6 +124,14 @@ async fn fib<A: ControlApi>(
         async move { api.fib(&query, page).await }
     };
     list(stream::lines(fetch, move |route| wanted.admits(route)).await?)
+}
+
+async fn fib_diff<A: ControlApi>(State(api): State<A>) -> Result<Json<FibDiff>, Refusal> {
+    Ok(Json(api.fib_diff().await?))
+}
+
+async fn fib_sync<A: ControlApi>(State(api): State<A>) -> Result<Json<FibSync>, Refusal> {
+    Ok(Json(api.fib_sync().await?))
 }
 
 fn list(

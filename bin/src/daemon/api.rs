@@ -17,10 +17,11 @@ use tokio::sync::watch;
 
 use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
-    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibItem, FibNextHop, Origin,
-    PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibDiff, FibItem, FibNextHop,
+    FibSync, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
+use crate::daemon::fib_diff;
 use crate::daemon::reconcile::{Origins, PeerOrigin};
 
 /// See the module.
@@ -110,6 +111,11 @@ impl ControlApi for Api {
             resource: "datastore".into(),
             message: what.clone(),
         });
+        let troubles = self.rib.fib_troubles(TROUBLES).await;
+        let of_kernel = troubles.into_iter().map(|view| ProblemItem {
+            resource: format!("kernel route {}", view.prefix),
+            message: view.reason.unwrap_or_else(|| view.state.to_owned()),
+        });
         let listening = self.speaker.sessions().await.listen_errors;
         let of_sockets = listening.into_iter().map(|message| ProblemItem {
             resource: "listening socket".into(),
@@ -118,6 +124,7 @@ impl ControlApi for Api {
         Ok(of_fields
             .chain(of_places)
             .chain(of_guard)
+            .chain(of_kernel)
             .chain(of_sockets)
             .collect())
     }
@@ -140,6 +147,14 @@ impl ControlApi for Api {
         })
     }
 
+    async fn fib_diff(&self) -> Result<FibDiff, ApiError> {
+        fib_diff::diff(&self.rib).await
+    }
+
+    async fn fib_sync(&self) -> Result<FibSync, ApiError> {
+        fib_diff::sync(&self.rib).await
+    }
+
     async fn fib(&self, _query: &FibQuery, page: PageRequest) -> Result<Page<FibItem>, ApiError> {
         let (views, next) = self.rib.fib(page.after, page.limit).await.ok_or(GONE)?;
         Ok(Page {
@@ -148,6 +163,9 @@ impl ControlApi for Api {
         })
     }
 }
+
+/// Kernel routes in trouble that are told as problems.
+const TROUBLES: usize = 20;
 
 const GONE: ApiError = ApiError::Unavailable { owner: "the RIB" };
 

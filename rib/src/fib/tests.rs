@@ -1,5 +1,6 @@
 use super::*;
 
+mod audit;
 mod fake_kernel;
 mod histories;
 mod learning;

@@ -14,7 +14,8 @@ use pipit_bgp::{Family, FamilyMap, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use crate::fib::FibView;
+use crate::fib::{FibDifference, FibView};
+use crate::io::audit::{AuditReply, Audits};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
 use crate::query::{PeerCounts, RouteFilter, RouteView, Totals};
@@ -65,6 +66,12 @@ pub enum Query {
         usize,
         oneshot::Sender<Page<RouteView>>,
     ),
+    /// A fresh look at the kernel: what differs.
+    FibDiff(AuditReply),
+    /// Put right what differs; answered when all is written.
+    FibSync(oneshot::Sender<()>),
+    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
+    FibTroubles(usize, oneshot::Sender<Vec<FibView>>),
     /// A page of the kernel's routes.
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
 }
@@ -108,6 +115,23 @@ impl RibHandle {
         self.ask(|reply| Query::Fib(after, limit, reply)).await
     }
 
+    /// Where the kernel differs from what it should hold, by a fresh look; `None` when that cannot be had.
+    pub async fn fib_diff(&self) -> Option<Vec<FibDifference>> {
+        self.ask(Query::FibDiff).await
+    }
+
+    /// Has what differs put right, and waits for it; `None` when the RIB is gone.
+    pub async fn fib_sync(&self) -> Option<()> {
+        self.ask(Query::FibSync).await
+    }
+
+    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
+    pub async fn fib_troubles(&self, limit: usize) -> Vec<FibView> {
+        self.ask(|reply| Query::FibTroubles(limit, reply))
+            .await
+            .unwrap_or_default()
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Query(question(reply))).await;
@@ -125,16 +149,17 @@ pub struct RibTask {
     reports: mpsc::Receiver<Report>,
     frames: HashMap<PeerId, mpsc::Sender<Bytes>>,
     is_restart: bool,
+    audits: Audits,
 }
 
 impl RibTask {
-    /// Puts a RIB to work. `reports` has delivered the first dump already (`is_restart`: it held routes of ours).
+    /// Puts a RIB to work, in front of a kernel table. `reports` has delivered the first dump already (`is_restart`: it held routes of ours).
     pub fn spawn(
         rib: Rib,
         is_restart: bool,
         routes: mpsc::Receiver<PeerMessage>,
         speaker: SpeakerHandle,
-        (kernel, reports): (mpsc::Sender<Request>, mpsc::Receiver<Report>),
+        (kernel, reports, table): (mpsc::Sender<Request>, mpsc::Receiver<Report>, u32),
     ) -> RibHandle {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let frames = HashMap::new();
@@ -147,6 +172,7 @@ impl RibTask {
             reports,
             frames,
             is_restart,
+            audits: Audits::new(table),
         };
         tokio::spawn(task.run());
         RibHandle(sender)
@@ -181,10 +207,12 @@ impl RibTask {
                     }
                     burst.drain(..).for_each(|message| self.handle_peer(message));
                 }
+                part = self.audits.part() => self.audits.take(self.rib.fib_ref(), part),
                 () = timer => self.rib.handle_timeout(Instant::now()),
             }
             self.rib.flush();
             self.carry_out().await;
+            self.audits.answer_repairs(self.rib.fib_ref());
         }
     }
 
@@ -228,6 +256,9 @@ impl RibTask {
             Query::Routes(filter, after, limit, reply) => {
                 drop(reply.send(self.rib.routes(&filter, after, limit)))
             }
+            Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
+            Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
+            Query::FibTroubles(limit, reply) => drop(reply.send(self.rib.fib_ref().troubles(limit))),
             Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_page(after, limit))),
         }
     }
