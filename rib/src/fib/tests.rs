@@ -61,6 +61,7 @@ fn unicast(ways: &[KernelHop], metric: u32) -> KernelRoute {
         action: KernelAction::Unicast(ways.iter().copied().collect()),
         metric,
         source: None,
+        object: None,
     }
 }
 
