@@ -360,6 +360,22 @@ pub struct DaemonStatus {
     pub datastore: DatastoreStatus,
     /// What it waits for before it can act, one line for people; `None` when it acts.
     pub waiting: Option<String>,
+    /// What was done to the kernel's routes since the start.
+    #[serde(default)]
+    pub kernel: KernelCounts,
+}
+
+/// What was done to the kernel's routes since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct KernelCounts {
+    /// Changes written.
+    pub written: u64,
+    /// Changes that the kernel refused.
+    pub refused: u64,
+    /// Routes put right after somebody else removed or changed them.
+    pub repaired: u64,
+    /// Dumps of the table after the first: notifications had been lost, or could not tell what was there.
+    pub dumps: u64,
 }
 
 /// Which back-end holds the configuration.

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
     API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibDiff, FibItem, FibNextHop,
-    FibSync, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    FibSync, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
 use crate::daemon::fib_diff;
@@ -47,6 +47,7 @@ impl ControlApi for Api {
     async fn status(&self) -> Result<DaemonStatus, ApiError> {
         let store = self.store.borrow().clone();
         let (kind, place) = &self.datastore;
+        let counts = self.rib.fib_counts().await;
         let (endpoint, connected, reason) = match &store.status {
             Some(StoreStatus::Connected { endpoint }) => (endpoint.clone(), true, None),
             Some(StoreStatus::Lost { reason }) => (place.clone(), false, Some(reason.clone())),
@@ -69,6 +70,12 @@ impl ControlApi for Api {
                 revision: store.revision,
             },
             waiting: store.waiting.clone(),
+            kernel: KernelCounts {
+                written: counts.written,
+                refused: counts.refused,
+                repaired: counts.repaired,
+                dumps: counts.dumps,
+            },
         })
     }
 

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use pipit::control::api::{ApiError, ControlApi, Page, PageRequest};
 use pipit::control::protocol::{
     AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, FibDiff, FibItem, FibNextHop, FibSync,
-    Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
 };
 use pipit::control::query::{FibQuery, RouteQuery, Selection};
 use pipit::control::server;
@@ -63,6 +63,7 @@ impl ControlApi for FakeApi {
                 revision: 0,
             },
             waiting: None,
+            kernel: KernelCounts::default(),
         })
     }
 

@@ -14,7 +14,7 @@ use pipit_bgp::{Family, FamilyMap, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use crate::fib::{FibDifference, FibView};
+use crate::fib::{FibCounts, FibDifference, FibView};
 use crate::io::audit::{AuditReply, Audits};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
@@ -70,6 +70,8 @@ pub enum Query {
     FibDiff(AuditReply),
     /// Put right what differs; answered when all is written.
     FibSync(oneshot::Sender<()>),
+    /// What was done to the kernel's routes so far.
+    FibCounts(oneshot::Sender<FibCounts>),
     /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
     FibTroubles(usize, oneshot::Sender<Vec<FibView>>),
     /// A page of the kernel's routes.
@@ -130,6 +132,11 @@ impl RibHandle {
         self.ask(|reply| Query::FibTroubles(limit, reply))
             .await
             .unwrap_or_default()
+    }
+
+    /// What was done to the kernel's routes so far.
+    pub async fn fib_counts(&self) -> FibCounts {
+        self.ask(Query::FibCounts).await.unwrap_or_default()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
@@ -258,6 +265,7 @@ impl RibTask {
             }
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
             Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
+            Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
             Query::FibTroubles(limit, reply) => drop(reply.send(self.rib.fib_ref().troubles(limit))),
             Query::Fib(after, limit, reply) => drop(reply.send(self.rib.fib_page(after, limit))),
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::protocol::{DatastoreKind, DatastoreStatus, PeerKind, ProblemItem};
+use crate::control::protocol::{DatastoreKind, DatastoreStatus, KernelCounts, PeerKind, ProblemItem};
 
 fn list() -> PeerList {
     let started = "2026-11-23T10:00:00Z".parse().unwrap();
@@ -24,6 +24,7 @@ fn list() -> PeerList {
                 revision: 77,
             },
             waiting: None,
+            kernel: KernelCounts::default(),
         },
         problems: Vec::new(),
     }
