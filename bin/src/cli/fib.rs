@@ -3,19 +3,36 @@
 use std::io::Write;
 
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::output::{Column, Item};
+use crate::cli::output::{Column, Format, Item, ListWriter};
 use crate::cli::routes::print_list;
 use crate::cli::{FamilyArgs, GlobalArgs};
 use crate::control::client::Client;
-use crate::control::protocol::{FibItem, FibNextHop, path};
+use crate::control::protocol::{FibDiff, FibDiffItem, FibItem, FibNextHop, FibSync, path};
 use crate::control::query::FibParams;
 
 /// Arguments of `pipit fib`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct FibArgs {
     /// Only one family.
     #[command(flatten)]
     pub family: FamilyArgs,
+    /// What else to do than to list.
+    #[command(subcommand)]
+    pub action: Option<FibAction>,
+}
+
+/// What else can be done with the kernel's routes.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum FibAction {
+    /// Compare with what the kernel really has, read afresh; exit code 1 when something is wrong
+    Diff,
+    /// Put right what differs, at once; exit code 1 when something stays wrong
+    Sync {
+        /// Only show what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 impl Item for FibItem {
@@ -44,12 +61,97 @@ pub async fn run(
     global: &GlobalArgs,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
+    match args.action {
+        None => {}
+        Some(FibAction::Diff | FibAction::Sync { dry_run: true }) => {
+            return diff(&mut client, global, out).await;
+        }
+        Some(FibAction::Sync { dry_run: false }) => return sync(&mut client, global, out).await,
+    }
     let params = FibParams {
         family: args.family.family(),
     };
     let params = serde_urlencoded::to_string(params).map_err(|error| CliError::Usage(error.to_string()))?;
     print_list::<FibItem>(&mut client, &format!("{}?{params}", path::FIB), global, out).await?;
     Ok(Exit::Done)
+}
+
+impl Item for FibDiffItem {
+    const KIND: &'static str = "FibDiff";
+
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::new("PREFIX", |found, _| found.prefix.to_string()),
+        Column::new("PROBLEM", |found, _| found.problem.clone()),
+        Column::new("DESIRED", |found, _| found.desired.clone().unwrap_or_default()),
+        Column::new("KERNEL", |found, _| found.kernel.clone().unwrap_or_default()),
+        Column::new("ACTION", |found, _| found.action.clone()),
+        Column::new("REASON", |found, _| found.reason.clone().unwrap_or_default()),
+    ];
+
+    fn name(&self) -> String {
+        self.prefix.to_string()
+    }
+}
+
+async fn diff(client: &mut Client, global: &GlobalArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let answer: FibDiff = client.document(path::FIB_DIFF).await?;
+    if answer.items.is_empty() && is_text(global) {
+        writeln!(out, "the kernel has what it should have").map_err(CliError::Output)?;
+        return Ok(Exit::Done);
+    }
+    print_differences(&answer.items, answer.omitted, global, out)?;
+    Ok(verdict(&answer.items))
+}
+
+async fn sync(client: &mut Client, global: &GlobalArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
+    let answer: FibSync = client.act(path::FIB_SYNC).await?;
+    if !is_text(global) {
+        let all: Vec<FibDiffItem> = answer.items.iter().chain(&answer.remaining).cloned().collect();
+        print_differences(&all, answer.omitted, global, out)?;
+        return Ok(verdict(&answer.remaining));
+    }
+    if answer.items.is_empty() && answer.remaining.is_empty() {
+        writeln!(out, "the kernel has what it should have").map_err(CliError::Output)?;
+        return Ok(Exit::Done);
+    }
+    if !answer.items.is_empty() {
+        writeln!(out, "put right:").map_err(CliError::Output)?;
+        print_differences(&answer.items, 0, global, out)?;
+    }
+    if !answer.remaining.is_empty() {
+        writeln!(out, "still so:").map_err(CliError::Output)?;
+        print_differences(&answer.remaining, answer.omitted, global, out)?;
+    }
+    Ok(verdict(&answer.remaining))
+}
+
+fn print_differences(
+    items: &[FibDiffItem],
+    omitted: usize,
+    global: &GlobalArgs,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let mut list = ListWriter::new(out, global)?;
+    for item in items {
+        list.push(item)?;
+    }
+    list.finish(&[("omitted", omitted.into())])?;
+    if omitted > 0 && is_text(global) {
+        writeln!(out, "and {omitted} more").map_err(CliError::Output)?;
+    }
+    Ok(())
+}
+
+fn is_text(global: &GlobalArgs) -> bool {
+    matches!(global.format(), Format::Table | Format::Wide)
+}
+
+fn verdict(items: &[FibDiffItem]) -> Exit {
+    if items.iter().any(FibDiffItem::is_wrong) {
+        Exit::Failed
+    } else {
+        Exit::Done
+    }
 }
 
 /// The gateways of an ECMP route with their weights where those differ from one: `10.0.0.2,10.0.0.3*2`.

@@ -5,7 +5,7 @@ use std::future::Future;
 use ipnet::IpNet;
 
 use crate::control::protocol::{
-    DaemonStatus, Drained, ErrorReason, FibItem, PeerItem, ProblemItem, RouteItem, Verified,
+    DaemonStatus, Drained, ErrorReason, FibDiff, FibItem, FibSync, PeerItem, ProblemItem, RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery};
 
@@ -50,6 +50,12 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
         query: &FibQuery,
         page: PageRequest,
     ) -> impl Future<Output = Result<Page<FibItem>, ApiError>> + Send;
+
+    /// Where the kernel differs from what it should hold, by a fresh look at it. Changes nothing.
+    fn fib_diff(&self) -> impl Future<Output = Result<FibDiff, ApiError>> + Send;
+
+    /// Puts right what differs.
+    fn fib_sync(&self) -> impl Future<Output = Result<FibSync, ApiError>> + Send;
 }
 
 /// Which part of a long list.

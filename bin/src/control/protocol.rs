@@ -27,6 +27,10 @@ pub mod path {
     pub const ROUTES: &str = "/v1/routes";
     /// GET: [`super::FibItem`]s, one a line; see [`crate::control::query::FibParams`].
     pub const FIB: &str = "/v1/fib";
+    /// GET: [`super::FibDiff`].
+    pub const FIB_DIFF: &str = "/v1/fib/diff";
+    /// POST: [`super::FibSync`].
+    pub const FIB_SYNC: &str = "/v1/fib/sync";
     /// GET: [`super::DaemonStatus`].
     pub const STATUS: &str = "/v1/status";
     /// GET: [`super::ProblemList`].
@@ -292,6 +296,61 @@ pub struct FibNextHop {
     pub onlink: bool,
 }
 
+/// Where the kernel's table differs from what it should hold.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibDiff {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `FibDiff`.
+    pub kind: String,
+    /// The first differences, in order of their prefixes.
+    pub items: Vec<FibDiffItem>,
+    /// How many more there are.
+    pub omitted: usize,
+}
+
+/// One difference.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibDiffItem {
+    /// Destination.
+    pub prefix: IpNet,
+    /// `missing`, `different`, `unexpected`; `conflict`, `refused`, `pending`, `parked` or `stale`, which wait for
+    /// something.
+    pub problem: String,
+    /// What should be there, as `ip route` says it; `None`: nothing.
+    pub desired: Option<String>,
+    /// What is there.
+    pub kernel: Option<String>,
+    /// `create`, `replace` or `delete`; `wait` while the route waits for something else.
+    pub action: String,
+    /// Why it is not as it should be, where that is known.
+    pub reason: Option<String>,
+}
+
+impl FibDiffItem {
+    /// Whether something is wrong: a route without a way out, or one that an earlier run left, is where it should be.
+    pub fn is_wrong(&self) -> bool {
+        !matches!(self.problem.as_str(), "parked" | "stale")
+    }
+}
+
+/// What was put right, and what was not.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FibSync {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `FibSync`.
+    pub kind: String,
+    /// What was wrong and is right now.
+    pub items: Vec<FibDiffItem>,
+    /// What is still wrong, or waits.
+    pub remaining: Vec<FibDiffItem>,
+    /// How many more of either there are.
+    pub omitted: usize,
+}
+
 /// The daemon as a whole.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DaemonStatus {
@@ -321,6 +380,22 @@ pub struct DaemonStatus {
     pub drained: bool,
     /// What it waits for before it can act, one line for people; `None` when it acts.
     pub waiting: Option<String>,
+    /// What was done to the kernel's routes since the start.
+    #[serde(default)]
+    pub kernel: KernelCounts,
+}
+
+/// What was done to the kernel's routes since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct KernelCounts {
+    /// Changes written.
+    pub written: u64,
+    /// Changes that the kernel refused.
+    pub refused: u64,
+    /// Routes put right after somebody else removed or changed them.
+    pub repaired: u64,
+    /// Dumps of the table after the first: notifications had been lost, or could not tell what was there.
+    pub dumps: u64,
 }
 
 /// Which back-end holds the configuration.

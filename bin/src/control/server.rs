@@ -19,8 +19,8 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::control::api::{ApiError, ControlApi};
 use crate::control::connections::Connections;
 use crate::control::protocol::{
-    API_VERSION, DaemonStatus, Drained, ErrorBody, ErrorReason, NDJSON, PeerList, ProblemList, Released,
-    Verified, path,
+    API_VERSION, DaemonStatus, Drained, ErrorBody, ErrorReason, FibDiff, FibSync, NDJSON, PeerList,
+    ProblemList, Released, Verified, path,
 };
 use crate::control::query::{FibParams, FibQuery, QueryError, RouteParams, RouteQuery};
 use crate::control::stream;
@@ -67,6 +67,8 @@ fn router<A: ControlApi>(api: A) -> Router {
         .route(path::PEERS, get(peers::<A>))
         .route(path::ROUTES, get(routes::<A>))
         .route(path::FIB, get(fib::<A>))
+        .route(path::FIB_DIFF, get(fib_diff::<A>))
+        .route(path::FIB_SYNC, post(fib_sync::<A>))
         .route(path::STATUS, get(status::<A>))
         .route(path::PROBLEMS, get(problems::<A>))
         .route(path::INPUTS, get(inputs::<A>))
@@ -157,6 +159,14 @@ async fn fib<A: ControlApi>(
         async move { api.fib(&query, page).await }
     };
     list(stream::lines(fetch, move |route| wanted.admits(route)).await?)
+}
+
+async fn fib_diff<A: ControlApi>(State(api): State<A>) -> Result<Json<FibDiff>, Refusal> {
+    Ok(Json(api.fib_diff().await?))
+}
+
+async fn fib_sync<A: ControlApi>(State(api): State<A>) -> Result<Json<FibSync>, Refusal> {
+    Ok(Json(api.fib_sync().await?))
 }
 
 fn list(

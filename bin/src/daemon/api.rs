@@ -21,10 +21,12 @@ use tokio::sync::watch;
 
 use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
-    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibItem, FibNextHop,
-    HeldItem, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem, Verified,
+    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff, FibItem,
+    FibNextHop, FibSync, HeldItem, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem,
+    RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
+use crate::daemon::fib_diff;
 use crate::daemon::node_status::Complaints;
 use crate::daemon::reconcile::{Origins, PeerOrigin};
 
@@ -67,6 +69,7 @@ impl ControlApi for Api {
     async fn status(&self) -> Result<DaemonStatus, ApiError> {
         let store = self.store.state.borrow().clone();
         let (kind, place) = &self.datastore;
+        let counts = self.rib.fib_counts().await;
         let (endpoint, connected, reason) = match &store.status {
             Some(StoreStatus::Connected { endpoint }) => (endpoint.clone(), true, None),
             Some(StoreStatus::Lost { reason }) => (place.clone(), false, Some(reason.clone())),
@@ -99,6 +102,12 @@ impl ControlApi for Api {
             },
             drained: *self.is_drained.borrow() || self.is_drained_by_annotation(),
             waiting: store.waiting.clone(),
+            kernel: KernelCounts {
+                written: counts.written,
+                refused: counts.refused,
+                repaired: counts.repaired,
+                dumps: counts.dumps,
+            },
         })
     }
 
@@ -157,6 +166,11 @@ impl ControlApi for Api {
             resource: format!("CalicoNodeStatus/{name}"),
             message: format!("its status cannot be written: {why}"),
         });
+        let troubles = self.rib.fib_troubles(TROUBLES).await;
+        let of_kernel = troubles.into_iter().map(|view| ProblemItem {
+            resource: format!("kernel route {}", view.prefix),
+            message: view.reason.unwrap_or_else(|| view.state.to_owned()),
+        });
         let listening = self.speaker.sessions().await.listen_errors;
         let of_sockets = listening.into_iter().map(|message| ProblemItem {
             resource: "listening socket".into(),
@@ -167,6 +181,7 @@ impl ControlApi for Api {
             .chain(of_guard)
             .chain(of_requests)
             .chain(of_answers)
+            .chain(of_kernel)
             .chain(of_sockets)
             .collect())
     }
@@ -238,6 +253,14 @@ impl ControlApi for Api {
         })
     }
 
+    async fn fib_diff(&self) -> Result<FibDiff, ApiError> {
+        fib_diff::diff(&self.rib).await
+    }
+
+    async fn fib_sync(&self) -> Result<FibSync, ApiError> {
+        fib_diff::sync(&self.rib).await
+    }
+
     async fn fib(&self, _query: &FibQuery, page: PageRequest) -> Result<Page<FibItem>, ApiError> {
         let (views, next) = self.rib.fib(page.after, page.limit).await.ok_or(GONE)?;
         Ok(Page {
@@ -259,6 +282,8 @@ fn held_item(held: &HeldDeletion) -> HeldItem {
         until: time(held.until),
     }
 }
+/// Kernel routes in trouble that are told as problems.
+const TROUBLES: usize = 20;
 
 const GONE: ApiError = ApiError::Unavailable { owner: "the RIB" };
 

@@ -1,10 +1,14 @@
 //! What the daemon is told at its start: flags first, then the environment of a calico-node pod, then defaults.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use pipit_datastore::model::parse_duration;
+
+use pipit_bgp::FamilyMap;
+use pipit_rib::io::netlink;
 
 use crate::control::protocol::DEFAULT_SOCKET;
 
@@ -59,6 +63,16 @@ pub struct Flags {
     /// [default: on (30s) with etcd, off with files]
     #[arg(long, value_name = "on|off|DURATION")]
     pub mass_withdrawal_guard: Option<GuardChoice>,
+    /// Routing table that routes are written to [default: 254, the main one]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub route_table: Option<u32>,
+    /// Protocol number of routes that we write; wins over pipit.io/route-protocol, and is known at the start, before
+    /// the datastore is: with another number than 12 a restart is graceful only by it [default: 12, bird]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(5..))]
+    pub route_protocol: Option<u8>,
+    /// Source address that packets of this host prefer on routes of ours, one a family [default: the kernel's choice]
+    #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',')]
+    pub route_source: Vec<IpAddr>,
     /// Control socket [default: $PIPIT_SOCKET, /run/pipit/pipit.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -172,6 +186,12 @@ pub struct Config {
     pub snapshot: Option<PathBuf>,
     /// How long mass deletions are held back; `None`: not at all.
     pub guard_hold: Option<Duration>,
+    /// Routing table that routes are written to.
+    pub route_table: u32,
+    /// Protocol number of our routes; `None`: 12 until the datastore says another one.
+    pub route_protocol: Option<u8>,
+    /// Preferred source of packets on routes of ours.
+    pub route_source: FamilyMap<Option<IpAddr>>,
     /// Control socket.
     pub socket: PathBuf,
     /// Log filter.
@@ -377,6 +397,12 @@ impl Config {
             guard_hold: flags.mass_withdrawal_guard.unwrap_or(guard).hold(),
             node_name,
             datastore,
+            route_table: flags.route_table.unwrap_or(netlink::MAIN),
+            route_protocol: flags.route_protocol,
+            route_source: FamilyMap {
+                ipv4: flags.route_source.iter().copied().find(IpAddr::is_ipv4),
+                ipv6: flags.route_source.iter().copied().find(IpAddr::is_ipv6),
+            },
             secrets_dir: flags.secrets_dir,
             socket,
             log_level: log_level.unwrap_or_else(|| "info".to_owned()),

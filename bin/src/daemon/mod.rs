@@ -6,11 +6,13 @@
 pub mod api;
 pub mod config;
 pub mod etcd_driver;
+pub mod fib_diff;
 pub mod logging;
 pub mod machine;
 pub mod node_status;
 pub mod privilege;
 pub mod reconcile;
+pub mod table_lock;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -42,11 +44,10 @@ use crate::daemon::config::{Config, DatastoreConfig};
 use crate::daemon::logging::LogControl;
 use crate::daemon::node_status::{Complaints, Reporter};
 use crate::daemon::reconcile::Reconciler;
+use crate::daemon::table_lock::TableLock;
 
 /// Linux route protocol `bird`: what Calico's other parts expect.
 pub(crate) const PROTOCOL: u8 = 12;
-/// The main table.
-const TABLE: u32 = 254;
 /// Messages of all peers that wait for the RIB.
 const PEER_MESSAGES: usize = 256;
 
@@ -67,15 +68,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (_control, listener) = ControlSocket::bind(&config.socket)?;
-    let (kernel, mut reports) = netlink::spawn(TABLE).context("the kernel's routing table")?;
-    let mut rib = Rib::new(unknown_node(), Fib::new(PROTOCOL));
+    let table = config.route_table;
+    let _table = TableLock::take(table)?;
+    let (kernel, mut reports) = netlink::spawn(table).context("the kernel's routing table")?;
+    let mut rib = Rib::new(unknown_node(), kernel_table(&config));
     let adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
     let is_restart = adopted > 0;
 
     let (routes, received) = mpsc::channel(PEER_MESSAGES);
     let speaker = Speaker::spawn(is_restart, routes);
-    let rib = RibTask::spawn(rib, is_restart, received, speaker.clone(), (kernel, reports));
-    let (mut reconciler, origins) = Reconciler::new(speaker.clone(), rib.clone());
+    let rib = RibTask::spawn(
+        rib,
+        is_restart,
+        received,
+        speaker.clone(),
+        (kernel, reports, table),
+    );
+    let (mut reconciler, origins) = Reconciler::new(speaker.clone(), rib.clone(), config.route_protocol);
 
     let cancel = CancellationToken::new();
     let (environment, watched) = watch::channel(machine::environment());
@@ -161,6 +170,17 @@ async fn first_dump(
             }
         }
     }
+}
+
+fn kernel_table(config: &Config) -> Fib {
+    let protocol = config.route_protocol.unwrap_or(PROTOCOL);
+    let mut fib = if config.route_table == netlink::MAIN {
+        Fib::new(protocol)
+    } else {
+        Fib::apart(protocol)
+    };
+    fib.set_source(config.route_source);
+    fib
 }
 
 fn unknown_node() -> NodeSettings {

@@ -15,8 +15,6 @@ use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::daemon::PROTOCOL;
-
 /// Why a peer exists, for queries.
 #[derive(Clone, Debug)]
 pub struct PeerOrigin {
@@ -51,12 +49,18 @@ pub struct Reconciler {
     peers: BTreeMap<String, Peer>,
     next_id: u32,
     is_configured: bool,
+    /// What the command line says, which wins.
+    route_protocol: Option<u8>,
     unsupported: BTreeSet<String>,
 }
 
 impl Reconciler {
     /// Nothing is in force yet.
-    pub fn new(speaker: SpeakerHandle, rib: RibHandle) -> (Self, watch::Receiver<Origins>) {
+    pub fn new(
+        speaker: SpeakerHandle,
+        rib: RibHandle,
+        route_protocol: Option<u8>,
+    ) -> (Self, watch::Receiver<Origins>) {
         let (origins, watched) = watch::channel(Origins::default());
         let reconciler = Reconciler {
             speaker,
@@ -69,6 +73,7 @@ impl Reconciler {
             peers: BTreeMap::new(),
             next_id: 1,
             is_configured: false,
+            route_protocol,
             unsupported: BTreeSet::new(),
         };
         (reconciler, watched)
@@ -107,7 +112,8 @@ impl Reconciler {
     }
 
     async fn apply_node(&mut self, state: &DesiredState) {
-        let node = lower::node_settings(state);
+        let mut node = lower::node_settings(state);
+        node.route_protocol = self.route_protocol.unwrap_or(node.route_protocol);
         if self.node.as_ref() != Some(&node) {
             self.node = Some(node.clone());
             self.rib.send(Command::Node(node)).await;
@@ -254,12 +260,6 @@ impl Reconciler {
             asked.insert(format!(
                 "{}: pipit.io/bfd: BFD does not run yet; the hold timer detects failures",
                 session.name
-            ));
-        }
-        let protocol = state.cluster_extensions.route_protocol;
-        if protocol != PROTOCOL {
-            asked.insert(format!(
-                "pipit.io/route-protocol: {protocol} is not used yet; routes carry {PROTOCOL}"
             ));
         }
         for text in asked.difference(&self.unsupported) {

@@ -9,8 +9,9 @@ use std::thread::JoinHandle;
 use ipnet::{IpNet, Ipv4Net};
 use pipit::control::api::{ApiError, ControlApi, Page, PageRequest};
 use pipit::control::protocol::{
-    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibItem, FibNextHop,
-    Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem, Verified,
+    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff, FibItem,
+    FibNextHop, FibSync, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    Verified,
 };
 use pipit::control::query::{FibQuery, RouteQuery, Selection};
 use pipit::control::server;
@@ -68,6 +69,7 @@ impl ControlApi for FakeApi {
             datastore_stale_seconds: Some(0),
             drained: false,
             waiting: None,
+            kernel: KernelCounts::default(),
         })
     }
 
@@ -149,6 +151,25 @@ impl ControlApi for FakeApi {
             other => other.filter(|&last| index(last) + 1 < self.route_count),
         };
         Ok(Page { items, next })
+    }
+
+    async fn fib_diff(&self) -> Result<FibDiff, ApiError> {
+        Ok(FibDiff {
+            api_version: "pipit/v1".into(),
+            kind: "FibDiff".into(),
+            items: Vec::new(),
+            omitted: 0,
+        })
+    }
+
+    async fn fib_sync(&self) -> Result<FibSync, ApiError> {
+        Ok(FibSync {
+            api_version: "pipit/v1".into(),
+            kind: "FibSync".into(),
+            items: Vec::new(),
+            remaining: Vec::new(),
+            omitted: 0,
+        })
     }
 
     async fn fib(&self, _query: &FibQuery, _page: PageRequest) -> Result<Page<FibItem>, ApiError> {

@@ -52,6 +52,7 @@ impl Fib {
                     self.wants_dump();
                 }
             }
+            KernelEvent::ObjectGone { id } => self.drop_object(id),
             KernelEvent::Route {
                 table,
                 prefix,
@@ -194,6 +195,17 @@ impl Fib {
         let is_ambiguous = self.ipv4.drop_device(index, &routes, &self.shapes)
             | self.ipv6.drop_device(index, &routes, &self.shapes);
         if is_ambiguous {
+            self.wants_dump();
+        }
+    }
+
+    /// Only others' routes lead through objects; one of our number that did was somebody else's work, and a dump shows
+    /// whether it is still there.
+    fn drop_object(&mut self, id: u32) {
+        for prefix in self.topology.drop_object(id) {
+            self.others_changed(prefix);
+        }
+        if self.shapes.uses_object(id) {
             self.wants_dump();
         }
     }

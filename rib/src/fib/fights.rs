@@ -71,6 +71,12 @@ impl Fights {
         due
     }
 
+    /// Prefixes that wait, which from now on do not.
+    pub(crate) fn give_up_waiting(&mut self) -> Vec<IpNet> {
+        self.fights.clear();
+        self.waiting.drain().map(|Reverse((_, prefix))| prefix).collect()
+    }
+
     /// When the next wait is over.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.waiting.peek().map(|&Reverse((at, _))| at)

@@ -100,10 +100,19 @@ impl<P: Prefix> ForeignTable<P> {
 
     /// Forgets what the kernel dropped with a device; the prefixes concerned.
     pub(crate) fn drop_device(&mut self, device: u32) -> Vec<P> {
+        self.drop_where(|route| route.uses_only(device))
+    }
+
+    /// Forgets what the kernel dropped with a nexthop object; the prefixes concerned.
+    pub(crate) fn drop_object(&mut self, id: u32) -> Vec<P> {
+        self.drop_where(|route| route.object == Some(id))
+    }
+
+    fn drop_where(&mut self, is_dropped: impl Fn(&KernelRoute) -> bool) -> Vec<P> {
         let dropped: Vec<u32> = self
             .slab
             .iter()
-            .filter(|(_, foreign)| foreign.route.uses_only(device))
+            .filter(|(_, foreign)| is_dropped(&foreign.route))
             .map(|(id, _)| id)
             .collect();
         if dropped.is_empty() {
@@ -240,6 +249,7 @@ mod tests {
                 action: KernelAction::Unicast([hop].into_iter().collect()),
                 metric,
                 source: None,
+                object: None,
             },
         }
     }

@@ -38,6 +38,9 @@ pub struct KernelRoute {
     pub metric: u32,
     /// Preferred source address of packets that this host itself sends (RTA_PREFSRC).
     pub source: Option<IpAddr>,
+    /// The nexthop object that it leads through (RTA_NH_ID); its next hops are what that held when the kernel spoke.
+    /// Others use them; we write plain routes ([ADR 4](../../../docs/adr/0004-plain-routes.md)).
+    pub object: Option<u32>,
 }
 
 /// A route and who wrote it (rtm_protocol), without its prefix.
@@ -141,6 +144,11 @@ pub enum KernelEvent {
         address: IpAddr,
         /// The network on the link.
         net: IpNet,
+    },
+    /// A nexthop object is gone: the kernel drops, without a word, the IPv4 routes through it.
+    ObjectGone {
+        /// Its number.
+        id: u32,
     },
     /// Events were lost.
     Overrun,

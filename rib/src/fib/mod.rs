@@ -14,6 +14,7 @@
 //! nobody has asked for yet stay until [`Fib::allow_sweep`]; nothing is written from the moment a dump is asked for
 //! until it is complete, so that what it shows is compared with what is, not with what is on its way.
 
+mod audit;
 mod batch;
 mod connected;
 mod dump;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub use audit::{Audit, FibDifference};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
 pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};

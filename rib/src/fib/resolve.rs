@@ -187,12 +187,27 @@ impl Topology {
 
     /// Forgets the routes that the kernel dropped with a device; their prefixes.
     pub(crate) fn drop_device(&mut self, index: u32) -> Vec<IpNet> {
+        self.drop_from_all(|table| table.drop_device(index), |table| table.drop_device(index))
+    }
+
+    /// Forgets the routes that the kernel dropped with a nexthop object; their prefixes.
+    pub(crate) fn drop_object(&mut self, id: u32) -> Vec<IpNet> {
+        self.drop_from_all(|table| table.drop_object(id), |table| table.drop_object(id))
+    }
+
+    fn drop_from_all(
+        &mut self,
+        ipv4: impl Fn(&mut ForeignTable<ipnet::Ipv4Net>) -> Vec<ipnet::Ipv4Net>,
+        ipv6: impl Fn(&mut ForeignTable<ipnet::Ipv6Net>) -> Vec<ipnet::Ipv6Net>,
+    ) -> Vec<IpNet> {
         let picture = self.drawn();
         let mut dropped: Vec<IpNet> = Vec::new();
-        dropped.extend(picture.ipv4.drop_device(index).into_iter().map(IpNet::V4));
-        dropped.extend(picture.ipv6.drop_device(index).into_iter().map(IpNet::V6));
-        dropped.extend(picture.beside.ipv4.drop_device(index).into_iter().map(IpNet::V4));
-        dropped.extend(picture.beside.ipv6.drop_device(index).into_iter().map(IpNet::V6));
+        for table in [&mut picture.ipv4, &mut picture.beside.ipv4] {
+            dropped.extend(ipv4(table).into_iter().map(IpNet::V4));
+        }
+        for table in [&mut picture.ipv6, &mut picture.beside.ipv6] {
+            dropped.extend(ipv6(table).into_iter().map(IpNet::V6));
+        }
         dropped
     }
 

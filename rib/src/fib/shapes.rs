@@ -73,6 +73,13 @@ impl Shapes {
         self.route(id).metric
     }
 
+    /// Whether a route of our number was seen that leads through this nexthop object.
+    pub(crate) fn uses_object(&self, id: u32) -> bool {
+        self.routes
+            .iter()
+            .any(|authored| authored.route.object == Some(id))
+    }
+
     /// Routes through this device.
     pub(crate) fn routes_through(&self, device: u32) -> Vec<RouteId> {
         (0..)
@@ -171,6 +178,7 @@ impl Shapes {
             action,
             metric: target.metric,
             source,
+            object: None,
         };
         let protocol = self.protocol;
         Ok(self.route_id(&Authored { protocol, route }))

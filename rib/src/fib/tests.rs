@@ -1,5 +1,6 @@
 use super::*;
 
+mod audit;
 mod fake_kernel;
 mod histories;
 mod learning;
@@ -60,6 +61,7 @@ fn unicast(ways: &[KernelHop], metric: u32) -> KernelRoute {
         action: KernelAction::Unicast(ways.iter().copied().collect()),
         metric,
         source: None,
+        object: None,
     }
 }
 

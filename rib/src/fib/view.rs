@@ -94,7 +94,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             .map(|(&prefix, _)| prefix.into())
     }
 
-    fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
+    pub(super) fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
         let entry = self.entries.get(&prefix)?;
         let route = |id: RouteId| shapes.authored(id);
         Some(match (entry.wanted(), entry.actual()) {

@@ -15,7 +15,8 @@ use pipit_bgp::{Family, FamilyMap, PeerId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use crate::fib::{FibHopView, FibView};
+use crate::fib::{FibCounts, FibDifference, FibHopView, FibView};
+use crate::io::audit::{AuditReply, Audits};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
 use crate::query::{Listings, PeerCounts, RouteFilter, RouteView, Totals};
@@ -72,6 +73,14 @@ pub enum Query {
     ),
     /// What is wrong with the tables: see [`Rib::verify`].
     Verify(oneshot::Sender<Vec<String>>),
+    /// A fresh look at the kernel: what differs.
+    FibDiff(AuditReply),
+    /// Put right what differs; answered when all is written.
+    FibSync(oneshot::Sender<()>),
+    /// What was done to the kernel's routes so far.
+    FibCounts(oneshot::Sender<FibCounts>),
+    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
+    FibTroubles(usize, oneshot::Sender<Vec<FibView>>),
     /// A page of the kernel's routes.
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
@@ -141,6 +150,28 @@ impl RibHandle {
         self.ask(Query::IsRecovering).await
     }
 
+    /// Where the kernel differs from what it should hold, by a fresh look; `None` when that cannot be had.
+    pub async fn fib_diff(&self) -> Option<Vec<FibDifference>> {
+        self.ask(Query::FibDiff).await
+    }
+
+    /// Has what differs put right, and waits for it; `None` when the RIB is gone.
+    pub async fn fib_sync(&self) -> Option<()> {
+        self.ask(Query::FibSync).await
+    }
+
+    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
+    pub async fn fib_troubles(&self, limit: usize) -> Vec<FibView> {
+        self.ask(|reply| Query::FibTroubles(limit, reply))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// What was done to the kernel's routes so far.
+    pub async fn fib_counts(&self) -> FibCounts {
+        self.ask(Query::FibCounts).await.unwrap_or_default()
+    }
+
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Query(question(reply))).await;
@@ -160,16 +191,18 @@ pub struct RibTask {
     is_restart: bool,
     listings: Listings,
     verifications: VecDeque<(Verification, oneshot::Sender<Vec<String>>)>,
+    audits: Audits,
 }
 
 impl RibTask {
-    /// Puts a RIB to work. `reports` has delivered the first dump already (`is_restart`: it held routes of ours).
+    /// Puts a RIB to work, in front of a kernel table. `reports` has delivered the first dump already (`is_restart`:
+    /// it held routes of ours).
     pub fn spawn(
         rib: Rib,
         is_restart: bool,
         routes: mpsc::Receiver<PeerMessage>,
         speaker: SpeakerHandle,
-        (kernel, reports): (mpsc::Sender<Request>, mpsc::Receiver<Report>),
+        (kernel, reports, table): (mpsc::Sender<Request>, mpsc::Receiver<Report>, u32),
     ) -> RibHandle {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let frames = HashMap::new();
@@ -184,6 +217,7 @@ impl RibTask {
             is_restart,
             listings: Listings::default(),
             verifications: VecDeque::new(),
+            audits: Audits::new(table),
         };
         tokio::spawn(task.run());
         RibHandle(sender)
@@ -220,10 +254,12 @@ impl RibTask {
                     }
                     burst.drain(..).for_each(|message| self.handle_peer(message));
                 }
+                part = self.audits.part() => self.audits.take(self.rib.fib_ref(), part),
                 () = timer => self.rib.handle_timeout(Instant::now()),
             }
             self.rib.flush();
             self.carry_out().await;
+            self.audits.answer_repairs(self.rib.fib_ref());
             self.verify();
         }
     }
@@ -293,6 +329,10 @@ impl RibTask {
                 drop(reply.send(next_hops.into_iter().map(|hop| fib.way(hop)).collect()))
             }
             Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
+            Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
+            Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
+            Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
+            Query::FibTroubles(limit, reply) => drop(reply.send(self.rib.fib_ref().troubles(limit))),
         }
     }
 

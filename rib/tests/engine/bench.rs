@@ -155,6 +155,7 @@ impl Bench {
                     action: KernelAction::Unicast([on_link].into_iter().collect()),
                     metric: 0,
                     source: None,
+                    object: None,
                 },
                 is_replacement: false,
             },

@@ -8,6 +8,7 @@
 mod namespace;
 #[cfg(test)]
 mod node;
+mod objects;
 
 #[cfg(test)]
 mod routes;

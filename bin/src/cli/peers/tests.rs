@@ -1,6 +1,6 @@
 use super::*;
 use crate::control::protocol::HeldItem;
-use crate::control::protocol::{DatastoreKind, DatastoreStatus, PeerKind, ProblemItem};
+use crate::control::protocol::{DatastoreKind, DatastoreStatus, KernelCounts, PeerKind, ProblemItem};
 
 fn list() -> PeerList {
     let started = "2026-11-23T10:00:00Z".parse().unwrap();
@@ -30,6 +30,7 @@ fn list() -> PeerList {
             datastore_stale_seconds: Some(0),
             drained: false,
             waiting: None,
+            kernel: KernelCounts::default(),
         },
         problems: Vec::new(),
     }

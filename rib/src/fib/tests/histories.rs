@@ -102,6 +102,7 @@ impl History {
                 action: KernelAction::Blackhole,
                 metric,
                 source: None,
+                object: None,
             },
             1 => unicast(&[way(Some("198.51.100.9"), self.eth1)], metric),
             _ => unicast(&[way(Some("192.0.2.9"), 2)], metric),
@@ -289,6 +290,7 @@ impl History {
                 action,
                 metric,
                 source: None,
+                object: None,
             });
         };
         let mut ways: Vec<KernelHop> = hops.iter().filter_map(|hop| self.way_to(hop.next_hop)).collect();

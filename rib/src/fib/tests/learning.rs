@@ -95,6 +95,7 @@ fn c176_all_kinds_and_protocols_but_the_kernels_own_and_ours_are_learned() {
         action: KernelAction::Other(kind),
         metric: 5,
         source: None,
+        object: None,
     };
     let mut fib = learning(&[
         route("10.65.2.0/26", STATIC, blackhole_route()),
@@ -122,6 +123,7 @@ fn blackhole_route() -> KernelRoute {
         action: KernelAction::Blackhole,
         metric: 0,
         source: None,
+        object: None,
     }
 }
 

@@ -20,6 +20,7 @@ fn a_restart_writes_nothing_that_is_there_already() {
         action: KernelAction::Blackhole,
         metric: 0,
         source: None,
+        object: None,
     };
     dump(
         &mut fib,

@@ -21,6 +21,12 @@ const ROUTE_HEADER_LEN: usize = 12;
 const LINK_HEADER_LEN: usize = 16;
 /// Length of struct ifaddrmsg.
 const ADDRESS_HEADER_LEN: usize = 8;
+/// Length of struct nhmsg.
+const OBJECT_HEADER_LEN: usize = 8;
+/// A nexthop object is gone; its number there, and in a route.
+const RTM_DELNEXTHOP: u16 = 105;
+const NHA_ID: u16 = 1;
+const RTA_NH_ID: u16 = 30;
 /// Length of struct rtnexthop.
 const NEXT_HOP_LEN: usize = 8;
 /// NLMSG_DONE and NLMSG_ERROR.
@@ -107,6 +113,7 @@ impl Message<'_> {
             }
             libc::RTM_NEWLINK => link(self.body),
             libc::RTM_DELLINK => link_index(self.body).map(|index| KernelEvent::LinkGone { index }),
+            RTM_DELNEXTHOP => object_id(self.body).map(|id| KernelEvent::ObjectGone { id }),
             libc::RTM_NEWADDR => {
                 let (device, address, net) = interface_address(self.body)?;
                 Some(KernelEvent::Address { device, address, net })
@@ -138,6 +145,12 @@ fn link(body: &[u8]) -> Option<KernelEvent> {
         is_up: flags.contains(LinkFlags::Up),
         has_carrier: flags.contains(LinkFlags::LowerUp),
     })
+}
+
+/// The number of a nexthop object.
+fn object_id(body: &[u8]) -> Option<u32> {
+    let (_, value) = attributes(body.get(OBJECT_HEADER_LEN..)?).find(|(kind, _)| *kind == NHA_ID)?;
+    word(value, 0)
 }
 
 /// Device, address, and the network on the link.
@@ -187,7 +200,7 @@ fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
         MAIN => Table::Main,
         _ => return None,
     };
-    let (metric, source) = (parts.metric, parts.source);
+    let (metric, source, object) = (parts.metric, parts.source, parts.object);
     let destination = parts.destination;
     let action = match kind {
         libc::RTN_UNICAST => KernelAction::Unicast(parts.hops(flags)),
@@ -204,6 +217,7 @@ fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
         action,
         metric,
         source,
+        object,
     };
     Some((table, prefix.trunc(), protocol, route))
 }
@@ -215,6 +229,7 @@ struct Parts {
     destination: Option<IpAddr>,
     metric: u32,
     source: Option<IpAddr>,
+    object: Option<u32>,
     device: u32,
     gateway: Option<IpAddr>,
     multipath: SmallVec<[KernelHop; 1]>,
@@ -226,6 +241,7 @@ impl Parts {
             libc::RTA_DST => self.destination = Some(address(value)?),
             libc::RTA_TABLE => self.in_table = word(value, 0)?,
             libc::RTA_PRIORITY => self.metric = word(value, 0)?,
+            RTA_NH_ID => self.object = Some(word(value, 0)?),
             libc::RTA_PREFSRC => self.source = Some(address(value)?),
             libc::RTA_OIF => self.device = word(value, 0)?,
             libc::RTA_GATEWAY => self.gateway = Some(address(value)?),
@@ -341,6 +357,7 @@ mod tests {
             kind: FibOpKind::Replace,
             protocol: 12,
             route: KernelRoute {
+                object: None,
                 source: (metric == 100).then(|| "192.0.2.5".parse().unwrap()),
                 action,
                 metric,

@@ -36,16 +36,15 @@ fn stages(table: u32) -> Vec<Stage> {
     if table != MAIN {
         tables.push(table);
     }
-    let routes = tables.into_iter().flat_map(|table| {
-        [
-            Stage::Routes(AddressFamily::Inet, table),
-            Stage::Routes(AddressFamily::Inet6, table),
-        ]
-    });
+    let routes = tables.into_iter().flat_map(routes);
     [Stage::Links, Stage::Addresses]
         .into_iter()
         .chain(routes)
         .collect()
+}
+
+fn routes(table: u32) -> [Stage; 2] {
+    [AddressFamily::Inet, AddressFamily::Inet6].map(|family| Stage::Routes(family, table))
 }
 
 /// Asks for dumps on the monitor's socket.
@@ -59,6 +58,14 @@ impl DumpStarter {
         DumpStarter {
             endpoint,
             stages: stages(table),
+        }
+    }
+
+    /// For the routes of one table alone.
+    pub(super) fn of_routes(endpoint: Endpoint, table: u32) -> Self {
+        DumpStarter {
+            endpoint,
+            stages: routes(table).into(),
         }
     }
 

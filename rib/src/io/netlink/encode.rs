@@ -205,6 +205,7 @@ mod tests {
             kind: FibOpKind::Create,
             protocol: 12,
             route: KernelRoute {
+                object: None,
                 source: None,
                 action: KernelAction::Unicast([hop].into_iter().collect()),
                 metric: 32,

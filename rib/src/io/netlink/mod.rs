@@ -16,6 +16,7 @@ mod decode;
 mod dump;
 mod encode;
 mod monitor;
+mod reading;
 mod socket;
 mod writer;
 
@@ -24,6 +25,8 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::mpsc;
+
+pub(crate) use reading::read_table;
 
 use crate::fib::{FibOp, FibRefusal, KernelEvent};
 use crate::io::netlink::dump::DumpStarter;

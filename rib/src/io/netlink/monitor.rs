@@ -13,8 +13,8 @@ use crate::io::netlink::answers::{Answer, Answered};
 use crate::io::netlink::dump::{DumpReader, DumpStarter};
 use crate::io::netlink::{Report, decode};
 
-/// Multicast groups: links, addresses and routes of IPv4, of IPv6 (linux/rtnetlink.h, RTNLGRP_*).
-const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+/// Multicast groups: links, addresses and routes of IPv4, of IPv6, nexthop objects (linux/rtnetlink.h, RTNLGRP_*).
+const GROUPS: [u32; 6] = [1, 5, 7, 9, 11, 32];
 /// Octets read at a time; a dump's parts are at most 32 KiB.
 const READ_LEN: usize = 64 << 10;
 /// Events handed on together.

@@ -25,6 +25,7 @@ fn daemon() -> DaemonStatus {
         datastore_stale_seconds: Some(0),
         drained: false,
         waiting: None,
+        kernel: crate::control::protocol::KernelCounts::default(),
     }
 }
 

@@ -1,0 +1,214 @@
+//! The kernel's table read afresh and compared with what it should hold: what `pipit fib diff` shows.
+//!
+//! Nothing is changed by it, and nothing that the FIB knows from events is believed: an audit finds what those did not
+//! tell.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::Serialize;
+
+use crate::fib::entry::Flag;
+use crate::fib::family_fib::FamilyFib;
+use crate::fib::kernel::{Authored, KernelAction, KernelEvent, Table};
+use crate::fib::plan::desired;
+use crate::fib::resolve::Topology;
+use crate::fib::view::FibView;
+use crate::fib::{Fib, FibPrefix};
+
+/// Where desired and kernel differ.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct FibDifference {
+    /// Destination.
+    pub prefix: IpNet,
+    /// `missing`, `different`, `unexpected`, or a state of [`FibView::state`] in which a route waits.
+    pub problem: &'static str,
+    /// What should be there, as `ip route` would say it.
+    pub desired: Option<String>,
+    /// What is there.
+    pub kernel: Option<String>,
+    /// Why it is not as it should be, where that is known.
+    pub reason: Option<String>,
+    /// What helps: `create`, `replace`, `delete`; `wait` where the daemon waits for something.
+    pub action: &'static str,
+}
+
+/// A comparison under way.
+#[derive(Debug, Default)]
+pub struct Audit {
+    ipv4: HashSet<Ipv4Net, foldhash::fast::RandomState>,
+    ipv6: HashSet<Ipv6Net, foldhash::fast::RandomState>,
+    found: BTreeMap<(IpNet, u32), FibDifference>,
+}
+
+impl Audit {
+    /// Takes in what the kernel shows.
+    pub fn observe(&mut self, fib: &Fib, events: impl IntoIterator<Item = KernelEvent>) {
+        for event in events {
+            let KernelEvent::Route {
+                table: Table::Ours,
+                prefix,
+                protocol,
+                route,
+                ..
+            } = event
+            else {
+                continue;
+            };
+            if !fib.protocols.are_ours(protocol) {
+                continue;
+            }
+            let found = Authored { protocol, route };
+            match prefix {
+                IpNet::V4(net) => {
+                    if fib.ipv4.judge_found(net, &found, fib, &mut self.found) {
+                        self.ipv4.insert(net);
+                    }
+                }
+                IpNet::V6(net) => {
+                    if fib.ipv6.judge_found(net, &found, fib, &mut self.found) {
+                        self.ipv6.insert(net);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The kernel has shown everything. Sorted by prefix.
+    pub fn finish(mut self, fib: &Fib) -> Vec<FibDifference> {
+        fib.ipv4.judge_missing(&self.ipv4, fib, &mut self.found);
+        fib.ipv6.judge_missing(&self.ipv6, fib, &mut self.found);
+        self.found.into_values().collect()
+    }
+}
+
+type Found = BTreeMap<(IpNet, u32), FibDifference>;
+
+impl<P: FibPrefix> FamilyFib<P> {
+    /// Whether this is what should be there, or what stands in its place.
+    fn judge_found(&self, prefix: P, found: &Authored, fib: &Fib, differences: &mut Found) -> bool {
+        let entry = self.entries.get(&prefix);
+        let wanted = entry
+            .and_then(|entry| desired(entry, &fib.shapes))
+            .map(|id| fib.shapes.authored(id));
+        if wanted == Some(found) {
+            return true;
+        }
+        let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);
+        let is_stale = entry.is_some_and(|entry| entry.has(Flag::Adopted)) && !fib.may_sweep;
+        let (problem, action, reason) = match (in_place, is_stale) {
+            (Some(_), _) => ("different", "replace", None),
+            (None, true) => ("stale", "wait", Some("of an earlier run; not wanted so far")),
+            (None, false) => ("unexpected", "delete", None),
+        };
+        let difference = FibDifference {
+            prefix: prefix.into(),
+            problem,
+            desired: in_place.map(|wanted| words(wanted, &fib.topology)),
+            kernel: Some(words(found, &fib.topology)),
+            reason: reason.map(str::to_owned),
+            action,
+        };
+        differences.insert((prefix.into(), found.route.metric), difference);
+        in_place.is_some()
+    }
+
+    fn judge_missing(
+        &self,
+        seen: &HashSet<P, foldhash::fast::RandomState>,
+        fib: &Fib,
+        differences: &mut Found,
+    ) {
+        for (&prefix, entry) in &self.entries {
+            if entry.wanted().is_none() || seen.contains(&prefix) {
+                continue;
+            }
+            let Some(state) = self.state(prefix, &fib.shapes) else {
+                continue;
+            };
+            let view = FibView::new(prefix.into(), fib.protocols.current(), &state, &fib.topology);
+            let (problem, action) = match view.state {
+                "installed" | "pending" if view.reason.is_none() => ("missing", "create"),
+                waiting => (waiting, "wait"),
+            };
+            let wanted = desired(entry, &fib.shapes).map(|id| fib.shapes.authored(id));
+            let difference = FibDifference {
+                prefix: prefix.into(),
+                problem,
+                desired: wanted.map(|wanted| words(wanted, &fib.topology)),
+                kernel: None,
+                reason: view.reason,
+                action,
+            };
+            differences.insert((prefix.into(), view.metric), difference);
+        }
+    }
+}
+
+/// As `ip route` says it, without the prefix.
+fn words(authored: &Authored, topology: &Topology) -> String {
+    let Authored { protocol, route } = authored;
+    let mut words = match &route.action {
+        KernelAction::Blackhole => vec!["blackhole".to_owned()],
+        KernelAction::Other(kind) => vec![format!("type {kind}")],
+        KernelAction::Unicast(hops) => {
+            let hop = |hop: &crate::fib::KernelHop| {
+                let mut words = Vec::new();
+                words.extend(hop.gateway.map(|gateway| format!("via {gateway}")));
+                words.push(match topology.link_name(hop.device) {
+                    Some(name) => format!("dev {name}"),
+                    None => format!("dev #{}", hop.device),
+                });
+                words.extend((hops.len() > 1).then(|| format!("weight {}", hop.weight)));
+                words.extend(hop.is_onlink.then(|| "onlink".to_owned()));
+                words.join(" ")
+            };
+            let separator = if hops.len() > 1 { "nexthop " } else { "" };
+            hops.iter()
+                .map(|each| format!("{separator}{}", hop(each)))
+                .collect()
+        }
+    };
+    words.extend(route.source.map(|source| format!("src {source}")));
+    words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
+    words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));
+    words.join(" ")
+}
+
+impl Fib {
+    /// Starts a comparison; [`Audit::observe`] is given a fresh dump of our table.
+    pub fn audit(&self) -> Audit {
+        Audit::default()
+    }
+
+    /// Has everything looked at and put right now: a dump, and another try for what waits for its time.
+    pub fn repair(&mut self) {
+        self.ipv4.retry(|_| true);
+        self.ipv6.retry(|_| true);
+        for prefix in self.fights.give_up_waiting() {
+            self.touch(prefix);
+        }
+        self.wants_dump();
+    }
+
+    /// Routes that others are in the way of, or that the kernel refuses; at most so many, in order.
+    pub fn troubles(&self, limit: usize) -> Vec<FibView> {
+        let mut views = Vec::new();
+        self.ipv4.troubles(self, &mut views);
+        self.ipv6.troubles(self, &mut views);
+        views.truncate(limit);
+        views
+    }
+}
+
+impl<P: FibPrefix> FamilyFib<P> {
+    fn troubles(&self, fib: &Fib, views: &mut Vec<FibView>) {
+        let mut prefixes: Vec<P> = self.exceptions.refused.keys().copied().collect();
+        prefixes.sort_unstable();
+        views.extend(prefixes.into_iter().filter_map(|prefix| {
+            let state = self.state(prefix, &fib.shapes)?;
+            let view = FibView::new(prefix.into(), fib.protocols.current(), &state, &fib.topology);
+            matches!(view.state, "conflict" | "refused").then_some(view)
+        }));
+    }
+}
