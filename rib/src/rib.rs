@@ -503,6 +503,7 @@ impl Rib {
                     self.outputs.push_back(Output::Loaded(adopted));
                 }
                 FibEvent::NextHopChanged(address, reachability) => {
+                    self.shared.fib.follow_gateway(address);
                     let changed = self.shared.next_hops.set_reachability(address, &reachability);
                     if !changed.is_empty() {
                         debug!(%address, ?reachability, "next hop changed");

@@ -18,6 +18,7 @@ mod entry;
 mod family_fib;
 mod fights;
 mod foreign;
+mod host_routes;
 mod kernel;
 mod resolve;
 mod shapes;
@@ -171,6 +172,12 @@ impl Fib {
 
     /// Says what should be there for a prefix; `None`: nothing of ours.
     pub fn set<P: FibPrefix>(&mut self, prefix: P, target: Option<FibTarget>) {
+        if !self.is_host_route(prefix) {
+            self.put(prefix, target);
+        }
+    }
+
+    fn put<P: FibPrefix>(&mut self, prefix: P, target: Option<FibTarget>) {
         let target = target.map(|target| self.shapes.target_id(normal::<P>(target), &self.topology));
         P::family_of(self).set(prefix, target);
     }
@@ -193,7 +200,9 @@ impl Fib {
 
     /// Ends what [`Self::track`] began.
     pub fn untrack(&mut self, address: IpAddr) {
-        self.tracked.remove(&address);
+        if !self.is_gateway(address) {
+            self.tracked.remove(&address);
+        }
     }
 
     /// Takes events in. The caller hands over as many as it has at once: resolution follows once, after the last.

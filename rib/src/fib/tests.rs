@@ -2,6 +2,7 @@ use super::*;
 
 mod fake_kernel;
 mod histories;
+mod host_routes;
 mod next_hops;
 mod ownership;
 
