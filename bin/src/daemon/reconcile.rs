@@ -15,8 +15,6 @@ use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::daemon::PROTOCOL;
-
 /// Why a peer exists, for queries.
 #[derive(Clone, Debug)]
 pub struct PeerOrigin {
@@ -257,12 +255,6 @@ impl Reconciler {
             asked.insert(format!(
                 "{}: pipit.io/bfd: BFD does not run yet; the hold timer detects failures",
                 session.name
-            ));
-        }
-        let protocol = state.cluster_extensions.route_protocol;
-        if protocol != PROTOCOL {
-            asked.insert(format!(
-                "pipit.io/route-protocol: {protocol} is not used yet; routes carry {PROTOCOL}"
             ));
         }
         for text in asked.difference(&self.unsupported) {
