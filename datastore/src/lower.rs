@@ -1,7 +1,7 @@
 //! The desired state in the terms of those who carry it out: speaker, RIB, kernel.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -122,6 +122,13 @@ pub fn originated(state: &DesiredState) -> BTreeMap<IpNet, bool> {
         }
     }
     routes
+}
+
+/// Static routes to neighbours behind a gateway (`reachableBy`): neighbour, gateway.
+pub fn host_routes(state: &DesiredState) -> BTreeMap<IpAddr, IpAddr> {
+    let families = Family::ALL.into_iter();
+    let routes = families.flat_map(|family| &state.family(family).host_routes);
+    routes.map(|route| (route.prefix.addr(), route.via)).collect()
 }
 
 /// What the RIB must know of a session.

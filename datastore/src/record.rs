@@ -29,6 +29,9 @@ const NODE_FIELDS: [&str; 5] = [
     "vxlanTunnelMACAddr",
 ];
 
+/// All that BGP looks at of a Node's status.
+const POD_CIDRS: &str = "podCIDRs";
+
 /// One object. Texts are JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Entry {
@@ -243,7 +246,16 @@ fn pruned(key: &Key, value: &Value) -> Value {
     for (name, value) in fields {
         match (name.as_str(), key) {
             ("metadata", _) => drop(pruned.insert(name.clone(), pruned_metadata(value))),
-            ("status", Key::Node(_)) | ("kind" | "apiVersion", _) => {}
+            ("kind" | "apiVersion", _) => {}
+            ("status", Key::Node(_)) => {
+                let pod_cidrs = value
+                    .get(POD_CIDRS)
+                    .map(|value| (POD_CIDRS.to_owned(), value.clone()));
+                let status: Map<String, Value> = pod_cidrs.into_iter().collect();
+                if !status.is_empty() {
+                    pruned.insert(name.clone(), status.into());
+                }
+            }
             ("spec", Key::Node(_)) => {
                 let mut spec = value.clone();
                 if let Some(spec) = spec.as_object_mut() {

@@ -9,6 +9,7 @@ pub mod best_path;
 pub mod export;
 mod family_rib;
 pub mod fib;
+mod host_routes;
 pub mod import;
 #[cfg(feature = "io")]
 pub mod io;

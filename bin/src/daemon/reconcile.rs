@@ -45,6 +45,7 @@ pub struct Reconciler {
     node: Option<NodeSettings>,
     policy: FamilyMap<Option<FamilyPolicy>>,
     originated: BTreeMap<IpNet, bool>,
+    host_routes: BTreeMap<IpAddr, IpAddr>,
     listen: FamilyMap<Option<SocketAddr>>,
     peers: BTreeMap<String, Peer>,
     next_id: u32,
@@ -69,6 +70,7 @@ impl Reconciler {
             node: None,
             policy: FamilyMap::default(),
             originated: BTreeMap::new(),
+            host_routes: BTreeMap::new(),
             listen: FamilyMap::default(),
             peers: BTreeMap::new(),
             next_id: 1,
@@ -88,6 +90,7 @@ impl Reconciler {
         self.rename_peers(state);
         self.remove_peers(state).await;
         self.apply_originated(state).await;
+        self.apply_host_routes(state).await;
         let added = self.set_peers(state).await;
         if !std::mem::replace(&mut self.is_configured, true) {
             let expected = self
@@ -146,6 +149,14 @@ impl Reconciler {
             }
         }
         self.originated = wanted;
+    }
+
+    async fn apply_host_routes(&mut self, state: &DesiredState) {
+        let wanted = lower::host_routes(state);
+        if self.host_routes != wanted {
+            self.host_routes.clone_from(&wanted);
+            self.rib.send(Command::HostRoutes(wanted)).await;
+        }
     }
 
     /// A neighbour whose session has another name now (a port that became known, a BGPPeer in place of the mesh) is
@@ -245,14 +256,6 @@ impl Reconciler {
     /// What the resources ask for and this version does not do is said by name, once.
     fn warn_unsupported(&mut self, state: &DesiredState) {
         let mut asked = BTreeSet::new();
-        for family in Family::ALL {
-            for route in &state.family(family).host_routes {
-                asked.insert(format!(
-                    "reachableBy: the route to {} via {} is not installed yet",
-                    route.prefix, route.via
-                ));
-            }
-        }
         for session in state
             .sessions()
             .filter(|session| session.extensions.bfd.flatten().is_some())

@@ -147,11 +147,13 @@ impl Driver {
 
     /// Lists everything; only a complete listing is shown to anybody.
     async fn snapshot(&mut self, client: &mut etcd_client::Client) -> Result<Place, Trouble> {
-        let listing = list(client, &self.prefixes, &self.node).await?;
+        let listing = list(client, &self.prefixes).await?;
         let revision = listing.revision;
         self.send(StoreEvent::Begin).await?;
-        for event in listing.events {
-            self.send(event).await?;
+        for stored in listing.objects {
+            if let Some(event) = object::put(&stored, &self.node) {
+                self.send(event).await?;
+            }
         }
         self.send(StoreEvent::SnapshotDone { revision }).await?;
         let place = Place::after_listing(listing.cluster_id, revision, self.prefixes.len());

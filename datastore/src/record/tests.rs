@@ -48,7 +48,7 @@ fn node(name: &str, address: &str) -> (Key, Value) {
         "metadata": {"name": name, "uid": "1-2-3", "labels": {"rack": "r1"},
             "annotations": {"projectcalico.org/kube-labels": "{}", "pipit.io/originate": "192.0.2.0/24"}},
         "spec": {"bgp": {"ipv4Address": address}, "addresses": [{"address": address}]},
-        "status": {"wireguardPublicKey": "key"}});
+        "status": {"wireguardPublicKey": "key", "podCIDRs": ["10.77.0.0/24"]}});
     (Key::Node(name.into()), value)
 }
 
@@ -106,6 +106,11 @@ fn a_cache_built_from_it_makes_the_same_plan() {
     let bench = filled();
     assert_eq!(bench.rebuilt(), plan(&bench.cache));
     assert!(bench.rebuilt().contains("10.9.0.1") && bench.rebuilt().contains("10.244.1.0/26"));
+    // Without affinities a node's pod CIDRs are its blocks.
+    let (mut bench, (key, _)) = (filled(), block("n1", "10.244.1.0/26"));
+    bench.see(StoreEvent::Delete { key });
+    assert_eq!(bench.rebuilt(), plan(&bench.cache));
+    assert!(bench.rebuilt().contains("10.77.0.0/24"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use pipit_datastore::backend::StoreEvent;
 use pipit_datastore::io::etcd::{EtcdConfig, Password};
 
 use crate::driver::{Driver, config};
+use crate::relay::{Mode, Relay};
 use crate::server::{Etcd, Options};
 use crate::stream::node;
 
@@ -124,6 +125,16 @@ impl Authority {
         authority
     }
 
+    /// Another CA in the place of this one, as after a rotation.
+    fn renew(&self) {
+        let (key, cert) = (self.path("ca.key"), self.path("ca.pem"));
+        openssl(
+            &["req", "-x509", "-subj", "/CN=new CA", "-days", "2"],
+            &key,
+            &cert,
+        );
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -237,4 +248,51 @@ async fn a_missing_client_certificate_and_an_unknown_ca_are_reported() {
     config.ca_cert = Some(other.path("ca.pem"));
     let reason = Driver::with(config).lost().await;
     assert!(reason.contains("certificate"), "{reason}");
+}
+
+#[tokio::test]
+async fn e13_certificates_that_are_all_rotated_are_taken_up_without_a_restart() {
+    let authority = Authority::new();
+    let mut etcd = with_tls(&authority).await;
+    let identity = authority.issue("client");
+    let config = EtcdConfig {
+        ca_cert: Some(authority.path("ca.pem")),
+        identity: Some(identity),
+        ..config(&[etcd.url()])
+    };
+    let mut driver = Driver::with(config);
+    driver.snapshot().await;
+    driver.connected().await;
+    etcd.kill();
+    driver.lost().await;
+    authority.renew();
+    authority.issue("server");
+    authority.issue("client");
+    etcd.launch().await;
+    driver.connected().await;
+}
+
+#[tokio::test]
+async fn e13_rights_that_are_revoked_are_named_and_cost_nothing_that_was_read() {
+    let etcd = with_users().await;
+    let relay = Relay::to(etcd.port()).await;
+    let mut through = with_user(&etcd, "calico", "right");
+    through.endpoints = vec![relay.url()];
+    let root = ConnectOptions::new().with_user("root", "right");
+    let mut client = etcd.client_with(root).await;
+    client.put(&node("a"), "{}").await;
+    let mut driver = Driver::with(through);
+    assert_eq!(driver.snapshot().await.0.len(), 1);
+    driver.connected().await;
+    client.0.user_revoke_role("calico", "reader").await.unwrap();
+    // etcd asks for rights when a watch begins.
+    relay.set(Mode::Cut);
+    driver.lost().await;
+    relay.set(Mode::Pass);
+    while !driver.lost().await.contains("may not read") {}
+    client.put(&node("b"), "{}").await;
+    client.0.user_grant_role("calico", "reader").await.unwrap();
+    // Where it stood, and not from the beginning: nothing was deleted meanwhile.
+    driver.connected().await;
+    assert!(matches!(driver.change().await, StoreEvent::Put { .. }));
 }

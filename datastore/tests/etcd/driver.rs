@@ -1,6 +1,7 @@
 //! The driver under test, and what it delivered.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use pipit_datastore::backend::{StoreEvent, StoreStatus};
 use pipit_datastore::io::etcd::{self, EtcdConfig};
@@ -48,6 +49,44 @@ impl Driver {
         event
             .expect("the driver delivers nothing")
             .expect("the driver ended")
+    }
+
+    /// The next event, of which more patience is asked than usual.
+    async fn next_within(&mut self, patience: Duration) -> StoreEvent {
+        let event = tokio::time::timeout(patience, self.events.recv()).await;
+        event.unwrap().unwrap()
+    }
+
+    /// [`Driver::lost`] with other patience.
+    pub(crate) async fn lost_after(&mut self, patience: Duration) -> String {
+        match self.next_within(patience).await {
+            StoreEvent::Status(StoreStatus::Lost { reason }) => reason,
+            other => panic!("not the end of the connection: {other:?}"),
+        }
+    }
+
+    /// The objects of a snapshot that takes a minute.
+    pub(crate) async fn patient_snapshot(&mut self) -> Objects {
+        let mut objects = Objects::new();
+        loop {
+            match self.next_within(Duration::from_secs(60)).await {
+                StoreEvent::Put { key, value, .. } => drop(objects.insert(key, value)),
+                StoreEvent::SnapshotDone { .. } => return objects,
+                StoreEvent::Begin => {}
+                other => panic!("in a snapshot: {other:?}"),
+            }
+        }
+    }
+
+    /// Waits until the change that was not heard of arrives.
+    pub(crate) async fn connected_or_change(&mut self) {
+        loop {
+            match self.next().await {
+                StoreEvent::Put { .. } => return,
+                StoreEvent::Status(_) | StoreEvent::Settled { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     /// The next event that is not about the connection.

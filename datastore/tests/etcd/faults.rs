@@ -1,6 +1,6 @@
 //! etcd restarted, cut off, compacted, restored, silent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pipit_datastore::backend::StoreEvent;
 use pipit_datastore::key::Key;
@@ -211,4 +211,48 @@ async fn e14_a_burst_is_delivered_whole_through_a_short_queue() {
         }
     }
     assert_eq!(puts, 5000);
+}
+
+#[tokio::test]
+async fn e7_a_watch_that_says_nothing_while_pings_are_answered_is_found_within_a_minute() {
+    let etcd = Etcd::start().await;
+    let relay = Relay::to(etcd.port()).await;
+    let mut driver = Driver::of(relay.url());
+    driver.snapshot().await;
+    driver.connected().await;
+    relay.set(Mode::Stalled);
+    etcd.client().await.put(&node("unheard"), "{}").await;
+    let since = Instant::now();
+    let reason = tokio::time::timeout(
+        Duration::from_secs(60),
+        driver.lost_after(Duration::from_secs(60)),
+    )
+    .await;
+    assert!(
+        reason.unwrap().contains("the watch fell silent"),
+        "{:?}",
+        since.elapsed()
+    );
+    relay.set(Mode::Pass);
+    driver.connected_or_change().await;
+}
+
+#[tokio::test]
+async fn e8_a_server_that_is_slow_and_trickles_delivers_all_the_same() {
+    let etcd = Etcd::start().await;
+    let relay = Relay::to(etcd.port()).await;
+    let mut writer = etcd.client().await;
+    writer
+        .put_all((0..20).map(|n| (node(&format!("n{n}")), "{}".to_owned())))
+        .await;
+    relay.set(Mode::Trickle);
+    let mut driver = Driver::of(relay.url());
+    assert_eq!(driver.snapshot().await.0.len(), 20);
+    driver.connected().await;
+    relay.set(Mode::Slow(Duration::from_secs(1)));
+    writer.put(&node("late"), "{}").await;
+    assert_eq!(put_of(&driver.change().await), "Node/late");
+    // A whole start at a second an answer: each call has its own limit.
+    let mut second = Driver::of(relay.url());
+    assert_eq!(second.patient_snapshot().await.len(), 21);
 }

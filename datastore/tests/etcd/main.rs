@@ -5,6 +5,10 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod corrupt;
+#[cfg(test)]
 mod disk;
 #[cfg(test)]
 mod driver;

@@ -1,5 +1,7 @@
 //! A TCP relay that can be cut or fall silent: what lies between a node and etcd when the network is at fault.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -13,6 +15,12 @@ pub(crate) enum Mode {
     Cut,
     /// Keeps connections and carries nothing from the server: requests arrive, answers do not.
     Silent,
+    /// Carries all of the server's HTTP/2 frames but data: pings are answered, watches say nothing any more.
+    Stalled,
+    /// Carries the server's answers an octet at a time.
+    Trickle,
+    /// Carries what the server sends late by this much.
+    Slow(Duration),
 }
 
 pub(crate) struct Relay {
@@ -50,11 +58,13 @@ async fn carry(near: TcpStream, port: u16, mut mode: watch::Receiver<Mode>) {
     let mut cut = mode.clone();
     let both = async {
         let far = TcpStream::connect(("127.0.0.1", port)).await?;
+        near.set_nodelay(true)?;
         let (mut near_read, mut near_write) = near.into_split();
         let (mut far_read, mut far_write) = far.into_split();
         let there = async { tokio::io::copy(&mut near_read, &mut far_write).await };
         let back = async {
             let mut buffer = vec![0; 1 << 16];
+            let mut frames = Frames::default();
             loop {
                 let len = far_read.read(&mut buffer).await?;
                 if len == 0 {
@@ -63,7 +73,23 @@ async fn carry(near: TcpStream, port: u16, mut mode: watch::Receiver<Mode>) {
                 mode.wait_for(|mode| *mode != Mode::Silent)
                     .await
                     .map_err(std::io::Error::other)?;
-                near_write.write_all(&buffer[..len]).await?;
+                let mode = *mode.borrow_and_update();
+                for (frame, is_data) in frames.take(&buffer[..len]) {
+                    match mode {
+                        Mode::Stalled if is_data => {}
+                        Mode::Trickle => {
+                            for octet in frame.chunks(1) {
+                                near_write.write_all(octet).await?;
+                                tokio::task::yield_now().await;
+                            }
+                        }
+                        Mode::Slow(delay) if is_data => {
+                            tokio::time::sleep(delay).await;
+                            near_write.write_all(&frame).await?;
+                        }
+                        _ => near_write.write_all(&frame).await?,
+                    }
+                }
             }
         };
         tokio::try_join!(there, back)
@@ -72,5 +98,25 @@ async fn carry(near: TcpStream, port: u16, mut mode: watch::Receiver<Mode>) {
         // An end of either side ends both, as a broken connection does.
         _ = both => {}
         _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}
+    }
+}
+
+/// Cuts what a server sends into HTTP/2 frames (RFC 9113 §4.1).
+#[derive(Default)]
+struct Frames(Vec<u8>);
+
+impl Frames {
+    /// The frames that are complete now, and whether each is DATA.
+    fn take(&mut self, octets: &[u8]) -> Vec<(Vec<u8>, bool)> {
+        self.0.extend_from_slice(octets);
+        let mut frames = Vec::new();
+        while let [a, b, c, kind, ..] = self.0[..] {
+            let len = 9 + usize::from(a) * 65_536 + usize::from(b) * 256 + usize::from(c);
+            if self.0.len() < len {
+                break;
+            }
+            frames.push((self.0.drain(..len).collect(), kind == 0));
+        }
+        frames
     }
 }

@@ -24,6 +24,7 @@ mod events;
 mod family_fib;
 mod fights;
 mod foreign;
+mod host_routes;
 mod kernel;
 mod learn;
 mod plan;
@@ -163,6 +164,12 @@ impl Fib {
 
     /// Says what should be there for a prefix; `None`: nothing of ours.
     pub fn set<P: FibPrefix>(&mut self, prefix: P, target: Option<FibTarget>) {
+        if !self.is_host_route(prefix) {
+            self.put(prefix, target);
+        }
+    }
+
+    fn put<P: FibPrefix>(&mut self, prefix: P, target: Option<FibTarget>) {
         let target = target.map(|target| {
             self.shapes
                 .target_id(normal::<P>(target), P::FAMILY, &self.topology)
@@ -172,6 +179,9 @@ impl Fib {
 
     /// Whether this is what the kernel is to have for a prefix.
     pub(crate) fn wants<P: FibPrefix>(&self, prefix: P, target: Option<&FibTarget>) -> bool {
+        if self.is_host_route(prefix) {
+            return true;
+        }
         let wanted = P::family_ref(self).wanted(prefix);
         wanted.map(|id| self.shapes.target(id)) == target.map(|target| normal::<P>(target.clone())).as_ref()
     }
@@ -199,7 +209,9 @@ impl Fib {
 
     /// Ends what [`Self::track`] began.
     pub fn untrack(&mut self, address: IpAddr) {
-        self.tracked.remove(&address);
+        if !self.is_gateway(address) {
+            self.tracked.remove(&address);
+        }
     }
 
     /// Says what time it is: waits for refused routes and for routes that somebody keeps changing end by it. Until

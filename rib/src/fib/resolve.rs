@@ -1,6 +1,7 @@
 //! Next hops through the kernel's own routes.
 //!
-//! **Invariant:** only routes that pipit did not write resolve anything, so no BGP route depends on another.
+//! **Invariant:** only routes that pipit did not write resolve anything, so no BGP route depends on another. A peer that
+//! is `reachableBy` a gateway is reached as that gateway is.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
 use crate::fib::foreign::ForeignTable;
+use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
 use crate::fib::target::{Hop, Tunnel};
 
@@ -87,6 +89,7 @@ pub(crate) struct Topology {
     current: Picture,
     /// What the dump under way has shown so far. Until it is complete the old picture answers.
     incoming: Option<Picture>,
+    host_routes: HostRoutes,
 }
 
 impl Topology {
@@ -309,7 +312,25 @@ impl Topology {
             .is_some_and(|link| link.has_carrier)
     }
 
+    pub(crate) fn host_routes_mut(&mut self) -> &mut HostRoutes {
+        &mut self.host_routes
+    }
+
+    /// The gateway of a peer that is `reachableBy` one.
+    pub(crate) fn host_gateway(&self, peer: IpAddr) -> Option<IpAddr> {
+        self.host_routes.gateway(peer)
+    }
+
     fn lookup(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
+        let Some(gateway) = self.host_gateway(address) else {
+            return self.lookup_foreign(address);
+        };
+        let (metric, hop) = self.lookup_foreign(gateway)?;
+        let gateway = hop.gateway.or(Some(gateway));
+        Some((metric, KernelHop { gateway, ..hop }))
+    }
+
+    fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         let links = &self.current.links;
         let is_usable = |hop: &KernelHop| links.get(&hop.device).is_some_and(|link| link.is_up);
         match address {

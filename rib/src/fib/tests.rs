@@ -3,6 +3,7 @@ use super::*;
 mod audit;
 mod fake_kernel;
 mod histories;
+mod host_routes;
 mod learning;
 mod next_hops;
 mod ownership;

@@ -1,6 +1,6 @@
 //! The loop around the [`Rib`]: what it is told, what it is asked, what it wants done.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -39,6 +39,8 @@ pub enum Command {
     Originate(IpNet, bool),
     /// No longer originate it.
     Withdraw(IpNet, bool),
+    /// The static routes to peers behind a gateway: peer, gateway.
+    HostRoutes(BTreeMap<IpAddr, IpAddr>),
     /// Add or change a peer.
     SetPeer(PeerId, Box<PeerSettings>),
     /// Forget a peer.
@@ -294,6 +296,7 @@ impl RibTask {
             Command::Policy(family, policy) => self.rib.set_policy(family, *policy),
             Command::Originate(net, is_in_kernel) => self.rib.originate(net, is_in_kernel),
             Command::Withdraw(net, is_in_kernel) => self.rib.withdraw(net, is_in_kernel),
+            Command::HostRoutes(routes) => self.rib.set_host_routes(Instant::now(), routes),
             Command::SetPeer(id, settings) => self.rib.set_peer(id, *settings),
             Command::RemovePeer(id) => {
                 self.frames.remove(&id);

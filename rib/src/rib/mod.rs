@@ -202,6 +202,7 @@ impl Rib {
                 }
                 FibEvent::Learned(prefix, from, route) => self.learn(prefix, from, route),
                 FibEvent::NextHopChanged(address, reachability) => {
+                    self.shared.fib.follow_gateway(address);
                     let changed = self.shared.next_hops.set_reachability(address, &reachability);
                     if !changed.is_empty() {
                         debug!(%address, ?reachability, "next hop changed");

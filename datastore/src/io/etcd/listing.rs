@@ -1,11 +1,9 @@
 //! Everything at one revision, in pages.
 
-use etcd_client::{Client, GetOptions};
+use etcd_client::{Client, GetOptions, KeyValue};
 
 use super::connection::call;
-use super::object;
 use super::trouble::Trouble;
-use crate::backend::StoreEvent;
 
 /// Keys in one answer.
 const PAGE: i64 = 500;
@@ -19,17 +17,17 @@ pub(super) struct Listing {
     pub cluster_id: u64,
     /// The revision of all of it.
     pub revision: i64,
-    /// The objects, `Put` or `Unreadable`.
-    pub events: Vec<StoreEvent>,
+    /// The objects as they came: as JSON values, those of a large cluster would be several times as large.
+    pub objects: Vec<KeyValue>,
 }
 
 /// Lists every prefix at one revision: the first answer's.
-pub(super) async fn list(client: &mut Client, prefixes: &[String], node: &str) -> Result<Listing, Trouble> {
+pub(super) async fn list(client: &mut Client, prefixes: &[String]) -> Result<Listing, Trouble> {
     let mut kv = client.kv_client().max_decoding_message_size(ANSWER_MAX);
     let mut listing = Listing {
         cluster_id: 0,
         revision: 0,
-        events: Vec::new(),
+        objects: Vec::new(),
     };
     let mut page = PAGE;
     for prefix in prefixes {
@@ -40,7 +38,7 @@ pub(super) async fn list(client: &mut Client, prefixes: &[String], node: &str) -
                 .with_range(end.clone())
                 .with_limit(page)
                 .with_revision(listing.revision);
-            let answer = match call(kv.get(from.clone(), Some(options))).await {
+            let mut answer = match call(kv.get(from.clone(), Some(options))).await {
                 Err(Trouble::TooLarge) if page > 1 => {
                     page = (page / 4).max(1);
                     continue;
@@ -53,10 +51,10 @@ pub(super) async fn list(client: &mut Client, prefixes: &[String], node: &str) -
                     listing.revision = header.revision();
                 }
             }
-            let objects = answer.kvs().iter().filter_map(|kv| object::put(kv, node));
-            listing.events.extend(objects);
-            match answer.kvs().last() {
-                Some(last) if answer.more() => {
+            let is_more = answer.more();
+            listing.objects.extend(answer.take_kvs());
+            match listing.objects.last() {
+                Some(last) if is_more => {
                     from = last.key().to_vec();
                     from.push(0);
                 }
