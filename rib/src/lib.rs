@@ -14,6 +14,7 @@ pub mod import;
 #[cfg(feature = "io")]
 pub mod io;
 mod learned;
+mod link_bandwidth;
 mod next_hops;
 mod peer;
 pub mod policy;

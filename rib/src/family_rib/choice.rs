@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use pipit_bgp::NextHop;
-use pipit_bgp::wire::attr::Marks;
-use smallvec::SmallVec;
+use pipit_bgp::wire::attr::{AttrView, Marks};
+use smallvec::{SmallVec, smallvec};
 
 use crate::best_path::{self, Candidate, DEFAULT_LOCAL_PREF, Preference, Selection, Step};
 use crate::export::PRIORITY_BASE;
 use crate::family_rib::FamilyRib;
 use crate::fib::{FibAction, FibPrefix, FibTarget, Hop, Reachability, Tunnel};
+use crate::link_bandwidth;
 use crate::policy::PoolAction;
 use crate::rib::Shared;
 use crate::source::SourceId;
@@ -26,6 +27,18 @@ impl<P: FibPrefix> FamilyRib<P> {
     /// The step at which a path fell.
     pub(crate) fn lost_at(&self, shared: &Shared, id: PrefixId, path: PathId) -> Option<Step> {
         best_path::lost_at(&self.candidates(shared, id), path)
+    }
+
+    fn weights(&self, shared: &Shared, multipath: &[PathId]) -> SmallVec<[u8; 4]> {
+        if multipath.len() == 1 {
+            return smallvec![1];
+        }
+        let bandwidth = |&path: &PathId| {
+            let set = &shared.attrs[self.table.path(path).attrs];
+            link_bandwidth::of(AttrView::new(set.bytes()))
+        };
+        let bandwidths: SmallVec<[Option<f32>; 4]> = multipath.iter().map(bandwidth).collect();
+        link_bandwidth::weights(&bandwidths)
     }
 
     fn candidates<'a>(&self, shared: &'a Shared, id: PrefixId) -> SmallVec<[Candidate<'a>; 4]> {
@@ -72,9 +85,12 @@ impl<P: FibPrefix> FamilyRib<P> {
         let hops: SmallVec<[Hop; 1]> = selection
             .multipath
             .iter()
-            .map(|&path| shared.next_hops[shared.attrs[self.table.path(path).attrs].next_hop()].next_hop)
-            .filter(|next_hop| !rules.wireguard_next_hops.contains(&next_hop.address()))
-            .map(|next_hop| hop(next_hop, tunnel))
+            .zip(self.weights(shared, &selection.multipath))
+            .map(|(&path, weight)| {
+                let next_hop = shared.attrs[self.table.path(path).attrs].next_hop();
+                hop(shared.next_hops[next_hop].next_hop, weight, tunnel)
+            })
+            .filter(|hop| !rules.wireguard_next_hops.contains(&hop.next_hop))
             .collect();
         let local_pref = shared.attrs[best.attrs]
             .facts()
@@ -141,7 +157,7 @@ pub(super) fn candidate<'a>(
     })
 }
 
-fn hop(next_hop: NextHop, tunnel: Tunnel) -> Hop {
+fn hop(next_hop: NextHop, weight: u8, tunnel: Tunnel) -> Hop {
     let link_local = match next_hop {
         NextHop::V6 { link_local, .. } => link_local,
         NextHop::V4(_) => None,
@@ -150,7 +166,7 @@ fn hop(next_hop: NextHop, tunnel: Tunnel) -> Hop {
     Hop {
         next_hop: address,
         link_local,
-        weight: 1,
+        weight,
         tunnel,
     }
 }

@@ -142,9 +142,25 @@ impl Rib {
             (own.router_id, own.local_as) = (node.router_id, node.local_as);
         }
         self.shared.fib.set_protocol(node.route_protocol);
-        self.shared.node = node;
+        let old = std::mem::replace(&mut self.shared.node, node);
+        let node = &self.shared.node;
+        // What import checks look at: see `import`.
+        let is_import_changed = (old.router_id, old.cluster_id, old.addresses)
+            != (node.router_id, node.cluster_id, node.addresses);
+        if is_import_changed {
+            self.reimport_all();
+        }
         self.regroup_all();
         self.reevaluate_all();
+    }
+
+    fn reimport_all(&mut self) {
+        for (_, peer) in self.peers.iter() {
+            if let Some(source) = peer.source {
+                self.ipv4.reimport(&mut self.shared, source, &peer.settings);
+                self.ipv6.reimport(&mut self.shared, source, &peer.settings);
+            }
+        }
     }
 
     /// Drains the node: what it announces carries GRACEFUL_SHUTDOWN (RFC 8326 §4), so that peers prefer other ways

@@ -47,13 +47,15 @@ pub(crate) const CLIENT: Kind = Kind {
 };
 
 /// A route as a peer announces it. The tag is a community that tells it from all others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Route {
     pub(crate) tag: u32,
     pub(crate) local_pref: u32,
     pub(crate) path_len: u8,
     /// Another community; zero: none.
     pub(crate) mark: u32,
+    /// Octets per second; zero: no link bandwidth community.
+    pub(crate) bandwidth: f32,
 }
 
 impl Route {
@@ -63,6 +65,7 @@ impl Route {
             local_pref: 100,
             path_len: 1,
             mark: 0,
+            bandwidth: 0.0,
         }
     }
 }
@@ -115,18 +118,22 @@ pub(crate) fn address(peer: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0100 + peer)
 }
 
+/// The reflector's settings.
+pub(crate) fn node() -> NodeSettings {
+    NodeSettings {
+        router_id: RouterId(Ipv4Addr::new(10, 0, 0, 1)),
+        local_as: OWN_AS,
+        cluster_id: Some(ClusterId(Ipv4Addr::new(10, 0, 0, 1))),
+        addresses: FamilyMap::default(),
+        max_paths: 16,
+        route_protocol: 12,
+    }
+}
+
 impl Bench {
     /// A reflector at 10.0.0.1/16 whose kernel is ready.
     pub(crate) fn new() -> Bench {
-        let node = NodeSettings {
-            router_id: RouterId(Ipv4Addr::new(10, 0, 0, 1)),
-            local_as: OWN_AS,
-            cluster_id: Some(ClusterId(Ipv4Addr::new(10, 0, 0, 1))),
-            addresses: FamilyMap::default(),
-            max_paths: 16,
-            route_protocol: 12,
-        };
-        let mut rib = Rib::new(node, Fib::new(12));
+        let mut rib = Rib::new(node(), Fib::new(12));
         let now = Instant::now();
         let on_link = KernelHop {
             gateway: None,
@@ -281,6 +288,27 @@ impl Bench {
     }
 
     pub(crate) fn announce(&mut self, id: u32, prefix: Ipv4Net, route: Route) {
+        self.announce_edited(id, prefix, route, |_| {});
+    }
+
+    /// As a reflector does it: with ORIGINATOR_ID and CLUSTER_LIST, last reflector first.
+    pub(crate) fn announce_reflected(
+        &mut self,
+        id: u32,
+        prefix: Ipv4Net,
+        route: Route,
+        originator: [u8; 4],
+        clusters: &[[u8; 4]],
+    ) {
+        self.announce_edited(id, prefix, route, |attrs| {
+            attrs.extend([0x80, 9, 4]);
+            attrs.extend(originator);
+            attrs.extend([0x80, 10, 4 * clusters.len() as u8]);
+            attrs.extend(clusters.concat());
+        });
+    }
+
+    fn announce_edited(&mut self, id: u32, prefix: Ipv4Net, route: Route, more: impl FnOnce(&mut Vec<u8>)) {
         let kind = self.peers[&id].kind;
         let asn = if kind.asn == OWN_AS { Asn(65500) } else { kind.asn };
         let communities = [route.tag, route.mark];
@@ -292,6 +320,11 @@ impl Bench {
         };
         let mut attrs = Vec::new();
         edit.apply(&originated(), &mut attrs);
+        more(&mut attrs);
+        if route.bandwidth > 0.0 {
+            attrs.extend([0xc0, 16, 8, 0x40, 0x04, 0xfc, 0x00]);
+            attrs.extend(route.bandwidth.to_be_bytes());
+        }
         let mut bytes = Vec::new();
         let next_hop = NextHop::from(IpAddr::from(address(id)));
         encode_announce(&mut bytes, &options(false), &attrs, next_hop, &[nlri(prefix)]).unwrap();

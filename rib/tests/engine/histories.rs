@@ -142,10 +142,9 @@ impl History {
             }
             (_, State::Up | State::Back) => {
                 let route = Route {
-                    tag: self.next_tag,
                     local_pref: 100 + self.random.below(2) as u32,
                     path_len: 1 + self.random.below(2) as u8,
-                    mark: 0,
+                    ..Route::tagged(self.next_tag)
                 };
                 self.next_tag += 1;
                 self.bench.announce(id, prefix, route);
