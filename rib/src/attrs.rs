@@ -117,6 +117,12 @@ impl AttrTable {
         Released::Gone(next_hop)
     }
 
+    /// The octets of a set, divided among its uses.
+    pub(crate) fn share(&self, id: AttrId) -> u64 {
+        let set = &self[id];
+        set.bytes.len() as u64 / u64::from(set.count.max(1))
+    }
+
     /// Every set with the number of its uses.
     pub(crate) fn counts(&self) -> impl Iterator<Item = (AttrId, u32)> {
         (0..)

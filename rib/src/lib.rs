@@ -26,4 +26,4 @@ mod table;
 pub mod verify;
 
 pub use peer::{NextHopMode, PeerSettings};
-pub use rib::{CREDIT, FamilyPolicy, NodeSettings, Output, Rib};
+pub use rib::{CREDIT, FamilyPolicy, NodeSettings, Output, Rib, RibLimits};

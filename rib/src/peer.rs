@@ -93,6 +93,8 @@ pub(crate) struct SessionState {
     pub(crate) end_of_rib: FamilySet,
     /// Families for which the warning at 80 % of the prefix limit is out.
     pub(crate) near_limit: FamilySet,
+    /// It is being ended over a limit: what still comes from it is not taken.
+    pub(crate) is_over_limit: bool,
 }
 
 /// All configured peers.

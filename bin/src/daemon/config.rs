@@ -8,6 +8,7 @@ use std::time::Duration;
 use pipit_datastore::model::parse_duration;
 
 use pipit_bgp::FamilyMap;
+use pipit_rib::RibLimits;
 use pipit_rib::io::netlink;
 
 use crate::control::protocol::DEFAULT_SOCKET;
@@ -73,6 +74,12 @@ pub struct Flags {
     /// Source address that packets of this host prefer on routes of ours, one a family [default: the kernel's choice]
     #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',')]
     pub route_source: Vec<IpAddr>,
+    /// Paths that the routing table may hold; above it the peer with the largest share is ended [default: 10000000]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_routes: Option<u32>,
+    /// Megabytes of distinct route attributes that it may hold, likewise [default: 1024]
+    #[arg(long, value_name = "MEGABYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_attribute_memory: Option<u32>,
     /// Control socket [default: $PIPIT_SOCKET, /run/pipit/pipit.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
@@ -192,6 +199,8 @@ pub struct Config {
     pub route_protocol: Option<u8>,
     /// Preferred source of packets on routes of ours.
     pub route_source: FamilyMap<Option<IpAddr>>,
+    /// How much the routing table may hold.
+    pub limits: RibLimits,
     /// Control socket.
     pub socket: PathBuf,
     /// Log filter.
@@ -358,6 +367,17 @@ pub enum ConfigError {
     },
 }
 
+fn limits(routes: Option<u32>, megabytes: Option<u32>) -> RibLimits {
+    let RibLimits {
+        paths,
+        attribute_bytes,
+    } = RibLimits::default();
+    RibLimits {
+        paths: routes.map_or(paths, |routes| routes as usize),
+        attribute_bytes: megabytes.map_or(attribute_bytes, |megabytes| (megabytes as usize) << 20),
+    }
+}
+
 impl Config {
     /// Decides what the daemon does from what it was told. Pure: what it needs of the machine is in `around`.
     pub fn resolve(flags: Flags, around: Surroundings<'_>) -> Result<Config, ConfigError> {
@@ -404,6 +424,7 @@ impl Config {
                 ipv6: flags.route_source.iter().copied().find(IpAddr::is_ipv6),
             },
             secrets_dir: flags.secrets_dir,
+            limits: limits(flags.max_routes, flags.max_attribute_memory),
             socket,
             log_level: log_level.unwrap_or_else(|| "info".to_owned()),
             log_format: around

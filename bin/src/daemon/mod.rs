@@ -72,6 +72,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _table = TableLock::take(table)?;
     let (kernel, mut reports) = netlink::spawn(table).context("the kernel's routing table")?;
     let mut rib = Rib::new(unknown_node(), kernel_table(&config));
+    rib.set_limits(config.limits);
     let adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
     let is_restart = adopted > 0;
 

@@ -115,6 +115,17 @@ impl<P: FibPrefix> FamilyRib<P> {
         }
     }
 
+    /// Adds the octets of attributes that each source's paths hold, by the number of the source.
+    pub(crate) fn add_attribute_bytes(&self, shared: &Shared, held: &mut Vec<u64>) {
+        for (_, path) in self.live_paths() {
+            let at = usize::from(path.source.0);
+            if at >= held.len() {
+                held.resize(at + 1, 0);
+            }
+            held[at] += shared.attrs.share(path.received) + shared.attrs.share(path.attrs);
+        }
+    }
+
     fn live_paths(&self) -> impl Iterator<Item = (PathId, &Path)> {
         (0..self.table.path_slots())
             .filter_map(|at| self.table.path_at(at))

@@ -397,6 +397,12 @@ impl RibTask {
                     let speaker = self.speaker.clone();
                     tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
                 }
+                Output::OutOfResources(peer) => {
+                    let reason = "the routing table is full".to_owned();
+                    let notification = Notification::new(ErrorCode::OUT_OF_RESOURCES);
+                    let speaker = self.speaker.clone();
+                    tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
+                }
                 Output::Dump => drop(self.kernel.send(Request::Dump).await),
                 Output::RecoveryDone => {
                     let speaker = self.speaker.clone();

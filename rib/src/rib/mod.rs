@@ -4,6 +4,7 @@
 //! order in which they are asked.
 
 mod egress;
+mod limits;
 mod peers;
 mod purge;
 mod routes;
@@ -18,6 +19,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, PeerId, RouterId};
 use tracing::{debug, info};
 
+pub use self::limits::RibLimits;
 use self::purge::Purge;
 pub(crate) use self::shared::{Shared, interface_of};
 use crate::attrs::AttrTable;
@@ -67,6 +69,8 @@ pub enum Output {
     Frame(PeerId, Bytes),
     /// End a peer's session: it sent more prefixes of a family than it may.
     PrefixLimit(PeerId, Family, u32),
+    /// End a peer's session: the table is full, and the peer's share is the largest.
+    OutOfResources(PeerId),
     /// Dump the kernel's tables.
     Dump,
     /// Restart recovery is over: tell sessions to stop saying so.
@@ -83,6 +87,7 @@ pub struct Rib {
     pub(crate) ipv4: FamilyRib<Ipv4Net>,
     pub(crate) ipv6: FamilyRib<Ipv6Net>,
     recovery: Recovery,
+    limits: RibLimits,
     purge: Purge,
     has_backlog: bool,
     to_regroup: Vec<PeerId>,
@@ -109,6 +114,7 @@ impl Rib {
             ipv4: FamilyRib::default(),
             ipv6: FamilyRib::default(),
             recovery: Recovery::default(),
+            limits: RibLimits::default(),
             purge: Purge::default(),
             has_backlog: false,
             to_regroup: Vec::new(),

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 
 use crate::peer::{PeerSettings, SessionState};
 use crate::policy::PeerType;
-use crate::rib::{CREDIT, Output, Rib};
+use crate::rib::{CREDIT, Rib};
 use crate::source::{Source, SourceId};
 
 /// How long a peer that has come back may take to say everything again (RFC 4724 §4.2: an upper bound).
@@ -118,6 +118,7 @@ impl Rib {
             credit: CREDIT,
             end_of_rib: FamilySet::EMPTY,
             near_limit: FamilySet::EMPTY,
+            is_over_limit: false,
         });
         for family in lost.iter() {
             self.recovery.end_of_rib(id, family);
@@ -233,24 +234,6 @@ impl Rib {
             self.sweep(source, family);
         }
         self.regroup(id);
-    }
-
-    pub(super) fn check_limits(&mut self, id: PeerId, source: SourceId) {
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        let (Some(limit), Some(session)) = (peer.settings.max_prefixes, peer.session.as_mut()) else {
-            return;
-        };
-        for family in session.families.iter() {
-            let count = self.shared.sources[source].received[family];
-            if count > limit {
-                self.outputs.push_back(Output::PrefixLimit(id, family, limit));
-            } else if u64::from(count) * 5 > u64::from(limit) * 4 && !session.near_limit.contains(family) {
-                session.near_limit.insert(family);
-                warn!(peer = %peer.settings.name, %family, count, limit, "the peer is close to its prefix limit");
-            }
-        }
     }
 
     /// The source's paths count no more; they are cleared away slice by slice.

@@ -75,6 +75,9 @@ impl Rib {
         let (Some(source), Some(session)) = (peer.source, &peer.session) else {
             return;
         };
+        if session.is_over_limit {
+            return;
+        }
         let settings = Arc::clone(&peer.settings);
         let families = session.families;
         for item in &batch.items {

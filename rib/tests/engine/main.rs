@@ -7,6 +7,8 @@ mod drain;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod multipath;
 #[cfg(test)]
 mod naive;

@@ -1,0 +1,86 @@
+//! Peers that send too much, alone or together.
+
+use pipit_bgp::PeerId;
+use pipit_rib::{Output, RibLimits};
+
+use crate::bench::{Bench, CLIENT, Route, net};
+
+fn bench(peers: u32) -> Bench {
+    let mut bench = Bench::new();
+    for id in 1..=peers {
+        bench.add(id, CLIENT);
+        bench.up(id);
+    }
+    bench.outputs.clear();
+    bench
+}
+
+fn announce(bench: &mut Bench, id: u32, third: std::ops::Range<u32>) {
+    for third in third {
+        bench.announce(id, net(&format!("10.{id}.{third}.0/24")), Route::tagged(id));
+    }
+}
+
+fn ended(bench: &Bench) -> Vec<PeerId> {
+    let ended = bench.outputs.iter().filter_map(|output| match output {
+        Output::OutOfResources(id) | Output::PrefixLimit(id, ..) => Some(*id),
+        _ => None,
+    });
+    ended.collect()
+}
+
+#[test]
+fn above_its_own_limit_a_peer_is_ended_once_and_nothing_more_is_taken() {
+    let mut bench = bench(2);
+    bench.change(1, |settings| settings.max_prefixes = Some(10));
+    announce(&mut bench, 1, 0..10);
+    assert_eq!(ended(&bench), []);
+    announce(&mut bench, 1, 10..30);
+    assert_eq!(ended(&bench), [PeerId(1)]);
+    assert_eq!(bench.rib.totals().paths, 11);
+    // The end of the session takes everything back, and a new one starts afresh.
+    bench.down(1, None);
+    bench.up(1);
+    announce(&mut bench, 1, 0..10);
+    assert_eq!((ended(&bench).len(), bench.tags(2).len()), (1, 10));
+    bench.verify();
+}
+
+#[test]
+fn when_the_table_is_full_the_peer_with_most_routes_goes_whoever_sent_the_last() {
+    let mut bench = bench(3);
+    let limits = RibLimits {
+        paths: 40,
+        ..RibLimits::default()
+    };
+    bench.rib.set_limits(limits);
+    announce(&mut bench, 1, 0..30);
+    announce(&mut bench, 2, 0..10);
+    assert_eq!(ended(&bench), []);
+    announce(&mut bench, 3, 0..1);
+    assert_eq!(ended(&bench), [PeerId(1)]);
+    bench.down(1, None);
+    announce(&mut bench, 3, 0..20);
+    assert_eq!(ended(&bench), [PeerId(1)], "there is room again");
+    assert_eq!(bench.tags(2).len(), 20);
+    bench.verify();
+}
+
+#[test]
+fn attributes_of_their_own_for_every_route_cost_the_peer_that_makes_them() {
+    let mut bench = bench(2);
+    let limits = RibLimits {
+        attribute_bytes: 1_000,
+        ..RibLimits::default()
+    };
+    bench.rib.set_limits(limits);
+    // Many routes, one set of attributes; then few routes with a set each.
+    announce(&mut bench, 1, 0..200);
+    for third in 0..60 {
+        bench.announce(2, net(&format!("10.2.{third}.0/24")), Route::tagged(1000 + third));
+    }
+    assert_eq!(ended(&bench), [PeerId(2)]);
+    bench.down(2, None);
+    assert!(bench.rib.totals().attribute_bytes < 200);
+    bench.verify();
+}
