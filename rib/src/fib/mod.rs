@@ -92,6 +92,8 @@ pub struct FibCounts {
     pub dumps: u64,
     /// Operations handed out.
     pub written: u64,
+    /// Sets of next hops looked at again because something that they depend on changed.
+    pub resolved: u64,
 }
 
 /// See the module.
