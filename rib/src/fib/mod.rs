@@ -18,6 +18,7 @@ mod audit;
 mod batch;
 mod connected;
 mod dump;
+mod entries;
 mod entry;
 mod errno;
 mod events;

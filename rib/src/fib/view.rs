@@ -116,8 +116,8 @@ impl<P: FibPrefix> FamilyFib<P> {
         let mut page: Vec<P> = self
             .entries
             .iter()
-            .filter(|&(prefix, entry)| is_shown(entry) && after.is_none_or(|after| *prefix > after))
-            .map(|(&prefix, _)| prefix)
+            .filter(|&(prefix, entry)| is_shown(entry) && after.is_none_or(|after| prefix > after))
+            .map(|(prefix, _)| prefix)
             .collect();
         if page.len() > limit {
             page.select_nth_unstable(limit);
@@ -132,7 +132,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     }
 
     pub(super) fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
-        let entry = self.entries.get(&prefix)?;
+        let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
         Some(match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
