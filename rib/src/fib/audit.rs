@@ -87,7 +87,7 @@ type Found = BTreeMap<(IpNet, u32), FibDifference>;
 impl<P: FibPrefix> FamilyFib<P> {
     /// Whether this is what should be there, or what stands in its place.
     fn judge_found(&self, prefix: P, found: &Authored, fib: &Fib, differences: &mut Found) -> bool {
-        let entry = self.entries.get(&prefix);
+        let entry = self.entries.get(prefix);
         let wanted = entry
             .and_then(|entry| desired(entry, &fib.shapes))
             .map(|id| fib.shapes.authored(id));
@@ -119,7 +119,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         fib: &Fib,
         differences: &mut Found,
     ) {
-        for (&prefix, entry) in &self.entries {
+        for (prefix, entry) in self.entries.iter() {
             if entry.wanted().is_none() || seen.contains(&prefix) {
                 continue;
             }

@@ -41,7 +41,7 @@ impl Fib {
                 if self.topology.add_address(net, device, address) {
                     self.learner.touch_connected();
                     // It may be the preferred source that the kernel missed.
-                    self.stir_link(device);
+                    self.stir_link(device, [None, None]);
                 }
             }
             KernelEvent::AddressGone { device, address, net } => {
@@ -93,10 +93,16 @@ impl Fib {
                 };
                 let old = self.topology.set_link(index, link.clone());
                 if old.as_ref() != Some(&link) {
-                    self.stir_link(index);
                     let old_name = old.as_ref().map(|old| old.name.as_str());
+                    self.stir_link(index, [old_name, Some(&link.name)]);
                     self.learner
                         .touch_link(old_name.filter(|name| *name != link.name));
+                }
+                // Without carrier the kernel drops a device's nexthop objects, and what leads through them: in silence.
+                if old.as_ref().is_some_and(|old| old.has_carrier) && !has_carrier {
+                    for prefix in self.topology.drop_objects_of(index) {
+                        self.others_changed(prefix);
+                    }
                 }
                 // Unknown before: a dump is under way, and routes may have been told of before their link.
                 if old.is_none_or(|old| old.is_up) && !is_up {
@@ -105,8 +111,9 @@ impl Fib {
             }
             KernelEvent::LinkGone { index } => {
                 let old = self.topology.remove_link(index);
-                self.learner.touch_link(old.as_ref().map(|old| old.name.as_str()));
-                self.stir_link(index);
+                let old_name = old.as_ref().map(|old| old.name.as_str());
+                self.learner.touch_link(old_name);
+                self.stir_link(index, [old_name, None]);
                 self.drop_device(index);
             }
         }

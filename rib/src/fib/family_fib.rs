@@ -1,8 +1,9 @@
 //! One family's half of the FIB: wanted and actual, prefix by prefix.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::fib::FibPrefix;
+use crate::fib::entries::Entries;
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::errno::{self, EEXIST, Remedy};
 use crate::fib::kernel::{Authored, FibOpKind};
@@ -23,7 +24,7 @@ pub(crate) enum Outcome {
 /// See the module.
 #[derive(Debug)]
 pub struct FamilyFib<P> {
-    pub(super) entries: HashMap<P, Entry, foldhash::fast::RandomState>,
+    pub(super) entries: Entries<P>,
     dirty: VecDeque<P>,
     pub(super) exceptions: Exceptions<P>,
 }
@@ -31,7 +32,7 @@ pub struct FamilyFib<P> {
 impl<P> Default for FamilyFib<P> {
     fn default() -> Self {
         FamilyFib {
-            entries: HashMap::default(),
+            entries: Entries::default(),
             dirty: VecDeque::new(),
             exceptions: Exceptions::default(),
         }
@@ -41,9 +42,9 @@ impl<P> Default for FamilyFib<P> {
 impl<P: FibPrefix> FamilyFib<P> {
     pub(crate) fn set(&mut self, prefix: P, wanted: Option<TargetId>) {
         let entry = match wanted {
-            Some(_) => self.entries.entry(prefix).or_default(),
+            Some(_) => self.entries.get_or_insert_with(prefix, Entry::default),
             // Never asked for: if the kernel has it, it stays until the sweep.
-            None => match self.entries.get_mut(&prefix) {
+            None => match self.entries.get_mut(prefix) {
                 Some(entry) => entry,
                 None => return,
             },
@@ -58,7 +59,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     }
 
     pub(crate) fn wanted(&self, prefix: P) -> Option<TargetId> {
-        self.entries.get(&prefix)?.wanted()
+        self.entries.get(prefix)?.wanted()
     }
 
     pub(crate) fn has_dirty(&self) -> bool {
@@ -67,8 +68,8 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     pub(crate) fn actual_count(&self) -> usize {
         self.entries
-            .values()
-            .filter(|entry| entry.actual().is_some())
+            .iter()
+            .filter(|(_, entry)| entry.actual().is_some())
             .count()
     }
 
@@ -76,8 +77,8 @@ impl<P: FibPrefix> FamilyFib<P> {
     pub(crate) fn routes(&self) -> impl Iterator<Item = RouteId> {
         let extra = self.exceptions.extra.values().flatten().copied();
         self.entries
-            .values()
-            .filter_map(|entry| entry.actual())
+            .iter()
+            .filter_map(|(_, entry)| entry.actual())
             .chain(extra)
     }
 
@@ -92,14 +93,14 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     /// Everything unwanted is to go.
     pub(crate) fn sweep(&mut self) {
-        for (&prefix, entry) in &mut self.entries {
+        for (prefix, entry) in self.entries.iter_mut() {
             if entry.wanted().is_none() {
                 entry.put(Flag::Adopted, false);
                 mark(&mut self.dirty, prefix, entry);
             }
         }
         for &prefix in self.exceptions.extra.keys() {
-            if let Some(entry) = self.entries.get_mut(&prefix) {
+            if let Some(entry) = self.entries.get_mut(prefix) {
                 mark(&mut self.dirty, prefix, entry);
             }
         }
@@ -107,7 +108,7 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     /// Looks at a prefix again.
     pub(crate) fn touch(&mut self, prefix: P) {
-        if let Some(entry) = self.entries.get_mut(&prefix) {
+        if let Some(entry) = self.entries.get_mut(prefix) {
             entry.put(Flag::Delayed, false);
             mark(&mut self.dirty, prefix, entry);
         }
@@ -115,14 +116,14 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     /// Leaves a prefix as it is until [`Self::touch`].
     pub(crate) fn delay(&mut self, prefix: P) {
-        if let Some(entry) = self.entries.get_mut(&prefix) {
+        if let Some(entry) = self.entries.get_mut(prefix) {
             entry.put(Flag::Delayed, true);
         }
     }
 
     /// Looks again at the prefixes of these targets (sorted).
     pub(crate) fn touch_targets(&mut self, targets: &[TargetId]) {
-        for (&prefix, entry) in &mut self.entries {
+        for (prefix, entry) in self.entries.iter_mut() {
             if entry
                 .wanted()
                 .is_some_and(|wanted| targets.binary_search(&wanted).is_ok())
@@ -135,7 +136,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// Tries again what the kernel refused, where the target (`None`: to be deleted) is one of these.
     pub(crate) fn retry(&mut self, is_due: impl Fn(Option<TargetId>) -> bool) {
         for &prefix in self.exceptions.refused.keys() {
-            if let Some(entry) = self.entries.get_mut(&prefix)
+            if let Some(entry) = self.entries.get_mut(prefix)
                 && is_due(entry.wanted())
             {
                 mark(&mut self.dirty, prefix, entry);
@@ -152,7 +153,7 @@ impl<P: FibPrefix> FamilyFib<P> {
                 Refusal::Taken => true,
                 Refusal::Kernel(errno) => errno == EEXIST && !is_puzzled,
             };
-            if let Some(entry) = self.entries.get_mut(&prefix)
+            if let Some(entry) = self.entries.get_mut(prefix)
                 && is_candidate
                 && let Some(route) = desired(entry, around.shapes)
                 && !around.is_taken(prefix, route)
@@ -168,7 +169,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// be told what is there now.
     pub(crate) fn drop_device(&mut self, device: u32, routes: &[RouteId], shapes: &Shapes) -> bool {
         let mut is_ambiguous = false;
-        for (&prefix, entry) in &mut self.entries {
+        for (prefix, entry) in self.entries.iter_mut() {
             if entry.has(Flag::Unseen) {
                 // The dump under way will tell.
                 continue;
@@ -193,7 +194,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     }
 
     pub(crate) fn begin_dump(&mut self) {
-        for entry in self.entries.values_mut() {
+        for (_, entry) in self.entries.iter_mut() {
             entry.put(Flag::Unseen, entry.actual().is_some());
         }
         self.exceptions.extra.clear();
@@ -202,7 +203,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// What the dump did not show is not there; how many of those were wanted.
     pub(crate) fn end_dump(&mut self) -> usize {
         let mut lost = 0;
-        for (&prefix, entry) in &mut self.entries {
+        for (prefix, entry) in self.entries.iter_mut() {
             if entry.has(Flag::Unseen) {
                 entry.put(Flag::Unseen, false);
                 entry.set_actual(None);
@@ -222,7 +223,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         around: &Surroundings<'_>,
     ) -> Outcome {
         let shapes = around.shapes;
-        let entry = self.entries.entry(prefix).or_insert_with(|| {
+        let entry = self.entries.get_or_insert_with(prefix, || {
             let mut entry = Entry::default();
             entry.put(Flag::Adopted, !around.may_sweep);
             entry
@@ -264,7 +265,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         shapes: &Shapes,
     ) -> Outcome {
         self.exceptions.forget_extra(prefix, metric, shapes);
-        let Some(entry) = self.entries.get_mut(&prefix) else {
+        let Some(entry) = self.entries.get_mut(prefix) else {
             return Outcome::Expected;
         };
         if entry.has(Flag::InFlight) {
@@ -296,7 +297,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         while planned.len() < max
             && let Some(prefix) = self.dirty.pop_front()
         {
-            let Some(entry) = self.entries.get_mut(&prefix) else {
+            let Some(entry) = self.entries.get_mut(prefix) else {
                 continue;
             };
             entry.put(Flag::Dirty, false);
@@ -316,7 +317,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             entry.put(Flag::InFlight, planned.len() > before);
             let is_empty = entry.wanted().is_none() && entry.actual().is_none() && planned.len() == before;
             if is_empty && !self.exceptions.extra.contains_key(&prefix) {
-                self.entries.remove(&prefix);
+                self.entries.remove(prefix);
             }
         }
         if self.dirty.is_empty() {
@@ -338,7 +339,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             dirty,
             exceptions,
         } = self;
-        let Some(entry) = entries.get_mut(&prefix) else {
+        let Some(entry) = entries.get_mut(prefix) else {
             return Outcome::Expected;
         };
         entry.put(Flag::InFlight, false);

@@ -98,6 +98,11 @@ impl<P: Prefix> ForeignTable<P> {
         true
     }
 
+    /// The prefixes of routes that use a device. Costs a pass over all routes only where there is one.
+    pub(crate) fn prefixes_through(&self, device: u32) -> Vec<P> {
+        self.prefixes_where(|route| route.uses(device)).1
+    }
+
     /// Forgets what the kernel dropped with a device; the prefixes concerned.
     pub(crate) fn drop_device(&mut self, device: u32) -> Vec<P> {
         self.drop_where(|route| route.uses_only(device))
@@ -108,31 +113,45 @@ impl<P: Prefix> ForeignTable<P> {
         self.drop_where(|route| route.object == Some(id))
     }
 
-    fn drop_where(&mut self, is_dropped: impl Fn(&KernelRoute) -> bool) -> Vec<P> {
-        let dropped: Vec<u32> = self
-            .slab
-            .iter()
-            .filter(|(_, foreign)| is_dropped(&foreign.route))
-            .map(|(id, _)| id)
-            .collect();
-        if dropped.is_empty() {
-            return Vec::new();
-        }
-        let is_dropped = |id: &Id| dropped.binary_search(&id.number()).is_ok();
-        let first = self.first.iter().filter(|(_, id)| is_dropped(id));
-        let more = self.more.iter().filter(|(_, ids)| ids.iter().any(is_dropped));
-        let mut concerned: Vec<P> = first
-            .map(|(&prefix, _)| prefix)
-            .chain(more.map(|(&prefix, _)| prefix))
-            .collect();
-        concerned.sort_unstable();
-        concerned.dedup();
-        for &prefix in &concerned {
-            let (gone, left): (Ids, Ids) = self.load(prefix).into_iter().partition(is_dropped);
+    /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier; the prefixes
+    /// concerned.
+    pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<P> {
+        self.drop_where(|route| route.object.is_some() && route.uses_only(device))
+    }
+
+    fn drop_where(&mut self, is_meant: impl Fn(&KernelRoute) -> bool) -> Vec<P> {
+        let (ids, prefixes) = self.prefixes_where(is_meant);
+        for &prefix in &prefixes {
+            let (gone, left): (Ids, Ids) = self
+                .load(prefix)
+                .into_iter()
+                .partition(|id| ids.binary_search(&id.number()).is_ok());
             gone.iter().for_each(|id| self.slab.release(id.number()));
             self.store(prefix, left);
         }
-        concerned
+        prefixes
+    }
+
+    /// Numbers of routes, and their prefixes, both sorted.
+    fn prefixes_where(&self, is_meant: impl Fn(&KernelRoute) -> bool) -> (Vec<u32>, Vec<P>) {
+        let meant = self.slab.iter().filter(|(_, foreign)| is_meant(&foreign.route));
+        let ids: Vec<u32> = meant.map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            return (ids, Vec::new());
+        }
+        let is_meant = |id: &Id| ids.binary_search(&id.number()).is_ok();
+        let first = self.first.iter().filter(|(_, id)| is_meant(id));
+        let more = self
+            .more
+            .iter()
+            .filter(|(_, of_prefix)| of_prefix.iter().any(is_meant));
+        let mut prefixes: Vec<P> = first
+            .map(|(&prefix, _)| prefix)
+            .chain(more.map(|(&prefix, _)| prefix))
+            .collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        (ids, prefixes)
     }
 
     /// The protocol of the route with this prefix and metric.

@@ -18,6 +18,7 @@ mod audit;
 mod batch;
 mod connected;
 mod dump;
+mod entries;
 mod entry;
 mod errno;
 mod events;
@@ -94,6 +95,8 @@ pub struct FibCounts {
     pub dumps: u64,
     /// Operations handed out.
     pub written: u64,
+    /// Sets of next hops looked at again because something that they depend on changed.
+    pub resolved: u64,
 }
 
 /// See the module.

@@ -188,6 +188,15 @@ impl Topology {
         &self.current.addresses
     }
 
+    /// The destinations of others' routes that use a device: next hops within them may be reached in another way when
+    /// it changes, and no other ones.
+    pub(crate) fn nets_through(&self, device: u32) -> Vec<IpNet> {
+        let picture = &self.current;
+        let ipv4 = picture.ipv4.prefixes_through(device).into_iter().map(IpNet::V4);
+        let ipv6 = picture.ipv6.prefixes_through(device).into_iter().map(IpNet::V6);
+        ipv4.chain(ipv6).collect()
+    }
+
     /// Forgets the routes that the kernel dropped with a device; their prefixes.
     pub(crate) fn drop_device(&mut self, index: u32) -> Vec<IpNet> {
         self.drop_from_all(|table| table.drop_device(index), |table| table.drop_device(index))
@@ -196,6 +205,14 @@ impl Topology {
     /// Forgets the routes that the kernel dropped with a nexthop object; their prefixes.
     pub(crate) fn drop_object(&mut self, id: u32) -> Vec<IpNet> {
         self.drop_from_all(|table| table.drop_object(id), |table| table.drop_object(id))
+    }
+
+    /// Forgets the routes that the kernel dropped with the nexthop objects of a device; their prefixes.
+    pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<IpNet> {
+        self.drop_from_all(
+            |table| table.drop_objects_of(device),
+            |table| table.drop_objects_of(device),
+        )
     }
 
     fn drop_from_all(

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::fib::dump::Dump;
+use crate::fib::resolve::IPIP_DEVICE;
 use crate::fib::shapes::TargetId;
 use crate::fib::{Fib, FibEvent};
 
@@ -41,9 +42,19 @@ impl Fib {
         }
     }
 
-    pub(super) fn stir_link(&mut self, index: u32) {
-        self.stir.all = true;
+    /// A link changed: of next hops it concerns those that others' routes send through it, and of tunnels all when it
+    /// is their device.
+    pub(super) fn stir_link(&mut self, index: u32, names: [Option<&str>; 2]) {
         self.stir.devices.push(index);
+        if self.dump != Dump::Done || names.contains(&Some(IPIP_DEVICE)) {
+            self.stir.all = true;
+        }
+        if self.stir.all {
+            return;
+        }
+        for net in self.topology.nets_through(index) {
+            self.stir_net(net);
+        }
     }
 
     /// Resolves what the events since the last time concern.
@@ -58,6 +69,7 @@ impl Fib {
         concerned.sort_unstable();
         concerned.dedup();
         let mut changed = Vec::new();
+        self.counts.resolved += concerned.len() as u64;
         for &id in &concerned {
             if self.shapes.resolve_again(id, &self.topology) {
                 changed.push(id);
@@ -67,25 +79,20 @@ impl Fib {
             self.ipv4.touch_targets(&changed);
             self.ipv6.touch_targets(&changed);
         }
-        self.retry(all, &concerned, &devices);
+        self.retry(&concerned, &devices, all);
         self.report_next_hops(all, &nets);
     }
 
-    /// What the kernel refused, because it was ahead of our picture, may work now.
-    fn retry(&mut self, all: bool, concerned: &[TargetId], devices: &[u32]) {
+    /// What the kernel refused, because it was ahead of our picture, may work now: what has to do with the devices that
+    /// changed, and with the next hops, unless that was all of them.
+    fn retry(&mut self, concerned: &[TargetId], devices: &[u32], all: bool) {
         let shapes = &self.shapes;
         let uses_device = |id: TargetId| {
             let route = shapes.resolved(id).map(|route| shapes.route(route));
             route.is_ok_and(|route| devices.iter().any(|&device| route.uses(device)))
         };
         let is_due = |wanted: Option<TargetId>| {
-            wanted.is_some_and(|id| {
-                if all {
-                    uses_device(id)
-                } else {
-                    concerned.binary_search(&id).is_ok()
-                }
-            })
+            wanted.is_some_and(|id| uses_device(id) || (!all && concerned.binary_search(&id).is_ok()))
         };
         self.ipv4.retry(is_due);
         self.ipv6.retry(is_due);

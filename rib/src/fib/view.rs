@@ -91,11 +91,11 @@ impl<P: FibPrefix> FamilyFib<P> {
         self.entries
             .iter()
             .filter(|(_, entry)| entry.wanted().is_some() || entry.actual().is_some())
-            .map(|(&prefix, _)| prefix.into())
+            .map(|(prefix, _)| prefix.into())
     }
 
     pub(super) fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
-        let entry = self.entries.get(&prefix)?;
+        let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
         Some(match (entry.wanted(), entry.actual()) {
             (None, None) => return None,

@@ -26,6 +26,21 @@ fn a_way_through_somebodys_nexthop_object_is_followed_through_all_its_changes() 
             node.until("the other gateway", |node| {
                 node.fib.is_settled() && ours()[0] == "10.65.2.0/26 via 198.51.100.9 dev eth1"
             });
+            // Without carrier its device loses all objects.
+            ip("nexthop add id 6 via 198.51.100.8 dev eth1 proto zebra");
+            ip("route add 172.32.0.0/12 nhid 6 proto zebra");
+            node.set("10.65.4.0/26", via(&["172.32.9.9"]));
+            node.until("there", |node| node.state("10.65.4.0/26") == "installed");
+            ip("link set peer1 down");
+            node.until("parked", |node| node.state("10.65.4.0/26") == "parked");
+            assert_eq!(ip("route show 172.32.0.0/12"), "", "the kernel has dropped it");
+            ip("link set peer1 up");
+            ip("nexthop add id 8 via 198.51.100.9 dev eth1 proto zebra");
+            ip("nexthop add id 70 group 8 proto zebra");
+            ip("route add 172.16.0.0/12 nhid 70 proto zebra");
+            node.until("back", |node| node.state("10.65.2.0/26") == "installed");
+            node.set("10.65.4.0/26", None);
+            node.settle();
             // It goes, and its routes with it: of IPv4's the kernel says nothing.
             ip("nexthop del id 70");
             ip("nexthop del id 9");

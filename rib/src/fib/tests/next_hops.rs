@@ -313,3 +313,58 @@ fn pods_that_come_and_go_cost_neither_writes_nor_dumps() {
         "their routes are forgotten with them"
     );
 }
+
+#[test]
+fn a_change_concerns_only_the_next_hops_that_depend_on_it() {
+    let mut fib = loaded(&[route(
+        "172.16.0.0/12",
+        STATIC,
+        unicast(&[way(Some("198.51.100.9"), 3)], 0),
+    )]);
+    // A thousand nodes by eth0, one by eth1, one behind a gateway of eth1's.
+    for number in 0..1000_u32 {
+        let prefix = format!("10.{}.{}.0/24", number >> 8, number & 255);
+        let next_hop = format!("192.0.2.{}", number % 250);
+        set(&mut fib, &prefix, Some(via(&[hop(&next_hop)], number)));
+    }
+    set(&mut fib, "10.200.1.0/24", Some(via(&[hop("198.51.100.7")], 0)));
+    set(&mut fib, "10.200.2.0/24", Some(via(&[hop("172.16.9.9")], 0)));
+    assert_eq!(written(&mut fib).len(), 1002);
+    let mut resolved = |events: Vec<KernelEvent>| {
+        let before = fib.counts().resolved;
+        fib.handle_kernel(events);
+        written(&mut fib);
+        fib.counts().resolved - before
+    };
+    // Pods come and go: interface, flags, route, and all of it again backwards.
+    let pod = unicast(&[way(None, 7)], 0);
+    assert_eq!(resolved(vec![link(7, "cali7", false), link(7, "cali7", true)]), 0);
+    assert_eq!(
+        resolved(vec![
+            route("10.65.1.7/32", 80, pod.clone()),
+            link(7, "cali7", true)
+        ]),
+        0
+    );
+    assert_eq!(resolved(vec![link(7, "cali7", false)]), 0);
+    assert_eq!(resolved(vec![KernelEvent::LinkGone { index: 7 }]), 0);
+    assert_eq!(
+        resolved(vec![KernelEvent::Link {
+            index: 3,
+            name: "eth1".to_owned(),
+            is_up: true,
+            has_carrier: false,
+        }]),
+        2,
+        "what leads through eth1"
+    );
+    assert_eq!(
+        resolved(vec![gone(
+            "172.16.0.0/12",
+            STATIC,
+            unicast(&[way(Some("198.51.100.9"), 3)], 0)
+        )]),
+        1
+    );
+    assert_eq!(resolved(vec![link(3, "eth1", true)]), 1);
+}
