@@ -3,7 +3,7 @@
 //! Rules live elsewhere: `import`, `best_path`, `export`, `policy`, `adj_rib_out`, `fib`. What happens here is the
 //! order in which they are asked.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -182,7 +182,12 @@ impl Rib {
         }
         let own = &mut self.shared.sources[SourceId::LOCAL];
         (own.router_id, own.local_as) = (node.router_id, node.local_as);
-        self.shared.node = node;
+        let old = std::mem::replace(&mut self.shared.node, node);
+        let node = &self.shared.node;
+        if (old.router_id, old.cluster_id, old.addresses) != (node.router_id, node.cluster_id, node.addresses)
+        {
+            self.reimport_all();
+        }
         self.regroup_all();
         self.reevaluate_all();
     }
@@ -264,8 +269,9 @@ impl Rib {
                     entry.is_client = settings.is_client;
                     entry.is_external = settings.peer_type() == PeerType::Ebgp;
                     if is_import_changed(&old, &settings) {
-                        self.ipv4.reimport(&mut self.shared, source, &settings);
-                        self.ipv6.reimport(&mut self.shared, source, &settings);
+                        let of = |other| (other == source).then_some(&*settings);
+                        self.ipv4.reimport(&mut self.shared, of);
+                        self.ipv6.reimport(&mut self.shared, of);
                     }
                 }
                 self.regroup(id);
@@ -677,6 +683,17 @@ impl Rib {
                 }
             }
         }
+    }
+
+    /// What counts as a loop, or as our own next hop, is something else now.
+    fn reimport_all(&mut self) {
+        let peers = self.peers.iter();
+        let settings: HashMap<SourceId, Arc<PeerSettings>> = peers
+            .filter_map(|(_, peer)| Some((peer.source?, Arc::clone(&peer.settings))))
+            .collect();
+        let of = |source| settings.get(&source).map(|settings| &**settings);
+        self.ipv4.reimport(&mut self.shared, of);
+        self.ipv6.reimport(&mut self.shared, of);
     }
 
     fn reevaluate_all(&mut self) {

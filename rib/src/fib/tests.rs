@@ -5,6 +5,7 @@ mod histories;
 mod host_routes;
 mod next_hops;
 mod ownership;
+mod tunnels;
 
 /// BIRD's protocol number, as Calico expects it.
 const OURS: u8 = 12;
