@@ -29,11 +29,14 @@ impl Neighbour {
     fn start(rack: &Rack, number: usize, asn: u32, routes: &[(&str, &str)]) -> Neighbour {
         let node = rack.node(number);
         let (own, peer) = (node.addresses[0].addr(), rack.node(1).addresses[0].addr());
-        let mut config = format!(
-            "router id {own};\nlog stderr all;\nprotocol device {{}}\nprotocol static announced {{\n  ipv4;\n"
-        );
-        for (prefix, attributes) in routes {
-            writeln!(config, "  route {prefix} blackhole {{ {attributes} }};").unwrap();
+        let mut config = format!("router id {own};\nlog stderr all;\nprotocol device {{}}\n");
+        // A protocol for each route: two to one prefix are two paths.
+        for (at, (prefix, attributes)) in routes.iter().enumerate() {
+            writeln!(
+                config,
+                "protocol static announced{at} {{ ipv4; route {prefix} blackhole {{ {attributes} }}; }}"
+            )
+            .unwrap();
         }
         let internal = if asn == 64512 {
             ""
@@ -42,8 +45,9 @@ impl Neighbour {
         };
         write!(
             config,
-            "}}\nprotocol bgp n1 {{\n  local {own} as {asn};\n  neighbor {peer} as 64512;\n  multihop; {internal}\n  \
-             connect delay time 1; connect retry time 1;\n  ipv4 {{ import all; export all; }};\n}}\n"
+            "protocol bgp n1 {{\n  local {own} as {asn};\n  neighbor {peer} as 64512;\n  multihop; {internal}\n  \
+             connect delay time 1; connect retry time 1;\n  \
+             ipv4 {{ import all; export all; add paths on; }};\n}}\n"
         )
         .unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -410,4 +414,61 @@ fn c154_c167_c190_what_the_kernel_does_not_get() {
     // Pools are Felix's now, own blocks too; all else is still ours.
     wait::until_eq("the pool's routes gone", CHANGE, || has("10.65."), &false);
     assert!(has("198.18.0.0/15") && there(&bench.tor.received(&bench.rack, OWN)));
+}
+
+#[test]
+fn c149_c152_loops_of_reflection_are_refused_and_every_path_of_a_peer_is_kept() {
+    let own_id = "bgp_originator_id = 172.31.1.11;";
+    let of_near = [
+        ("198.18.1.0/24", own_id),
+        ("198.18.2.0/24", "bgp_cluster_list.add(10.0.0.1);"),
+        ("198.18.3.0/24", "bgp_med = 10;"),
+        ("198.18.3.0/24", "bgp_med = 20;"),
+    ];
+    let mut bench = Bench::new(&[], &of_near);
+    let node = |cluster: Option<&str>| {
+        let mut node = pipit_testbed::calico::node("n1", &["172.31.1.11/24".parse().unwrap()], None);
+        if let Some(cluster) = cluster {
+            node["spec"]["bgp"]["routeReflectorClusterID"] = cluster.into();
+        }
+        node
+    };
+    bench.wait_path("198.18.1.0/24", 3, |path| path["best"] == false);
+    bench.wait_path("198.18.2.0/24", 3, |path| path["best"] == true);
+    bench.store.apply(&node(Some("10.0.0.1")));
+    bench.wait_path("198.18.2.0/24", 3, |path| path["best"] == false);
+    bench.store.apply(&node(None));
+    bench.wait_path("198.18.2.0/24", 3, |path| path["best"] == true);
+    let meds = || {
+        let output = bench.daemon.pipit(&["-o", "json", "routes", "198.18.3.0/24"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let paths = document["items"].as_array().cloned().unwrap_or_default();
+        let mut meds: Vec<_> = paths.iter().filter_map(|path| path["med"].as_u64()).collect();
+        meds.sort_unstable();
+        meds
+    };
+    wait::until_eq("both paths", CHANGE, meds, &vec![10, 20]);
+}
+
+#[test]
+fn c144_an_elevated_priority_crosses_a_tor_as_a_community_and_comes_back_as_a_priority() {
+    let elevated = format!("bgp_local_pref = {};", 2_147_483_647u32 - 512);
+    let of_tor = [("10.65.9.9/32", "bgp_community.add((64512,512));")];
+    let mut bench = Bench::new(&of_tor, &[("10.65.3.7/32", &elevated)]);
+    bench.filter("migration", json!({
+        "exportV4": [{"priority": 512, "action": "Accept", "operations": [{"addCommunity": {"value": "64512:512"}}]}],
+        "importV4": [{"communities": {"values": ["64512:512"]}, "action": "Accept",
+            "operations": [{"setPriority": {"value": 512}}]}],
+    }));
+    bench.peers(json!({"filters": ["migration"]}), json!({}));
+    bench.wait_tor("10.65.3.7/32", |text| text.contains("(64512,512)"));
+    bench.wait_tor(OWN, |text| there(text) && !text.contains("(64512,512)"));
+    bench.wait_path("10.65.9.9/32", 2, |path| path["local_pref"] == 2_147_483_135u32);
+    let netns = &bench.rack.node(1).netns;
+    let has = || {
+        netns
+            .ip(&["route", "show", "proto", "bird", "10.65.9.9/32"])
+            .contains("metric 512")
+    };
+    wait::until_eq("the elevated route", CHANGE, has, &true);
 }

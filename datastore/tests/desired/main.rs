@@ -9,6 +9,8 @@ mod extensions;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod mesh;
 #[cfg(test)]
 mod node_settings;

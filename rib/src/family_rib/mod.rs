@@ -134,15 +134,20 @@ impl<P: FibPrefix> FamilyRib<P> {
         }
     }
 
-    /// Asks the import policy of a source again, from the routes as received.
-    pub(crate) fn reimport(&mut self, shared: &mut Shared, source: SourceId, settings: &PeerSettings) {
+    /// Asks import again, from the routes as received, for the sources that have settings here.
+    pub(crate) fn reimport<'s>(
+        &mut self,
+        shared: &mut Shared,
+        settings_of: impl Fn(SourceId) -> Option<&'s PeerSettings>,
+    ) {
         for at in 0..self.table.path_slots() {
             let Some((path_id, path)) = self.table.path_at(at) else {
                 continue;
             };
-            if path.source != source || path.flags.contains(PathFlags::DEAD) {
+            let source = path.source;
+            let Some(settings) = settings_of(source).filter(|_| !path.flags.contains(PathFlags::DEAD)) else {
                 continue;
-            }
+            };
             let old = *path;
             let prefix = self.table.prefix(self.table.prefix_of(path_id)).into();
             let verdict = import::for_set(shared, settings, old.received);

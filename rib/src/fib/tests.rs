@@ -7,6 +7,7 @@ mod host_routes;
 mod learning;
 mod next_hops;
 mod ownership;
+mod tunnels;
 
 /// BIRD's protocol number, as Calico expects it.
 const OURS: u8 = 12;

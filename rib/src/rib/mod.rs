@@ -10,8 +10,9 @@ mod purge;
 mod routes;
 mod shared;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use crate::attrs::AttrTable;
 use crate::family_rib::FamilyRib;
 use crate::fib::{Fib, FibEvent, KernelEvent};
 use crate::next_hops::NextHopTable;
-use crate::peer::PeerTable;
+use crate::peer::{PeerSettings, PeerTable};
 use crate::policy::{ExportRules, Glob, KernelRules};
 use crate::recovery::Recovery;
 use crate::source::{SourceId, SourceTable};
@@ -160,13 +161,15 @@ impl Rib {
         self.reevaluate_all();
     }
 
+    /// What counts as a loop, or as our own next hop, is something else now.
     fn reimport_all(&mut self) {
-        for (_, peer) in self.peers.iter() {
-            if let Some(source) = peer.source {
-                self.ipv4.reimport(&mut self.shared, source, &peer.settings);
-                self.ipv6.reimport(&mut self.shared, source, &peer.settings);
-            }
-        }
+        let peers = self.peers.iter();
+        let settings: HashMap<SourceId, Arc<PeerSettings>> = peers
+            .filter_map(|(_, peer)| Some((peer.source?, Arc::clone(&peer.settings))))
+            .collect();
+        let of = |source| settings.get(&source).map(|settings| &**settings);
+        self.ipv4.reimport(&mut self.shared, of);
+        self.ipv6.reimport(&mut self.shared, of);
     }
 
     /// Drains the node: what it announces carries GRACEFUL_SHUTDOWN (RFC 8326 §4), so that peers prefer other ways

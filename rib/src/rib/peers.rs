@@ -30,8 +30,9 @@ impl Rib {
                     entry.is_client = settings.is_client;
                     entry.is_external = settings.peer_type() == PeerType::Ebgp;
                     if is_import_changed(&old, &settings) {
-                        self.ipv4.reimport(&mut self.shared, source, &settings);
-                        self.ipv6.reimport(&mut self.shared, source, &settings);
+                        let of = |other| (other == source).then_some(&*settings);
+                        self.ipv4.reimport(&mut self.shared, of);
+                        self.ipv6.reimport(&mut self.shared, of);
                     }
                 }
                 self.regroup(id);
