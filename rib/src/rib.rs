@@ -29,6 +29,9 @@ use crate::source::{Source, SourceId, SourceTable};
 /// Frames that a fresh session may be given at once; the peer's task asks for more as it drains.
 pub const CREDIT: u8 = 2;
 
+/// News of the FIB that are taken at once: a few milliseconds' worth.
+const FIB_EVENTS: usize = 4096;
+
 /// What holds for the node as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeSettings {
@@ -128,6 +131,8 @@ pub struct Rib {
     to_regroup: Vec<PeerId>,
     /// What may be announced of other programs' routes is to be computed anew.
     pub(crate) is_learning_stale: bool,
+    /// The FIB may have more to tell.
+    has_fib_backlog: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -161,6 +166,7 @@ impl Rib {
             closing: VecDeque::new(),
             to_regroup: Vec::new(),
             is_learning_stale: true,
+            has_fib_backlog: false,
             outputs: VecDeque::new(),
         }
     }
@@ -514,8 +520,16 @@ impl Rib {
         self.check_recovery(now);
     }
 
+    /// Takes in what the FIB has to tell, as much as is right at once: the rest comes with the next flush.
     fn take_fib_events(&mut self) {
-        while let Some(event) = self.shared.fib.poll_event() {
+        // Without the time nobody could be asked to come back.
+        let most = self.shared.fib.now().map_or(usize::MAX, |_| FIB_EVENTS);
+        self.has_fib_backlog = true;
+        for _ in 0..most {
+            let Some(event) = self.shared.fib.poll_event() else {
+                self.has_fib_backlog = false;
+                return;
+            };
             match event {
                 FibEvent::WantsDump => self.outputs.push_back(Output::Dump),
                 FibEvent::Loaded { adopted } => {
@@ -557,10 +571,15 @@ impl Rib {
 
     /// When [`Self::handle_timeout`] is due next.
     pub fn poll_timeout(&self) -> Option<std::time::Instant> {
-        [self.recovery.next_deadline(), self.shared.fib.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let backlog = self.shared.fib.now().filter(|_| self.has_fib_backlog);
+        [
+            self.recovery.next_deadline(),
+            self.shared.fib.poll_timeout(),
+            backlog,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Sends what is due to peers that can take it. The task calls this when it has no further input at hand, so

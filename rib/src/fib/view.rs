@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
-use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::plan::Refusal;
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::shapes::{RouteId, Shapes};
@@ -35,6 +35,8 @@ pub struct FibView {
     pub state: &'static str,
     /// Why it is not installed.
     pub reason: Option<String>,
+    /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
+    pub kernel: Option<String>,
 }
 
 /// One next hop, for people.
@@ -63,6 +65,13 @@ pub(crate) enum State<'a> {
     Refused(&'a Authored, i32),
 }
 
+/// A prefix's state, and the route of ours that the kernel has.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) state: State<'a>,
+    pub(crate) actual: Option<&'a Authored>,
+}
+
 impl Fib {
     /// All routes, for people; sorted by prefix within each family. Large tables: [`Self::query_page`].
     pub fn query(&self) -> Vec<FibView> {
@@ -73,14 +82,7 @@ impl Fib {
     /// `limit` is the last. Costs one pass over the table for each page.
     pub fn query_page(&self, after: Option<IpNet>, limit: usize) -> Vec<FibView> {
         let mut views = Vec::new();
-        let mut each = |prefix, state: &State<'_>| {
-            views.push(FibView::new(
-                prefix,
-                self.protocols.current(),
-                state,
-                &self.topology,
-            ));
-        };
+        let mut each = |prefix, shown: &Shown<'_>| views.push(self.view(prefix, shown));
         let after_ipv6 = match after {
             Some(IpNet::V6(after)) => Some(after),
             None | Some(IpNet::V4(_)) => None,
@@ -90,16 +92,13 @@ impl Fib {
             self.ipv4.query(&self.shapes, after_ipv4, limit, &mut each);
         }
         let left = limit.saturating_sub(views.len());
-        let mut each = |prefix, state: &State<'_>| {
-            views.push(FibView::new(
-                prefix,
-                self.protocols.current(),
-                state,
-                &self.topology,
-            ));
-        };
+        let mut each = |prefix, shown: &Shown<'_>| views.push(self.view(prefix, shown));
         self.ipv6.query(&self.shapes, after_ipv6, left, &mut each);
         views
+    }
+
+    pub(super) fn view(&self, prefix: IpNet, shown: &Shown<'_>) -> FibView {
+        FibView::new(prefix, self.protocols.current(), shown, &self.topology)
     }
 }
 
@@ -110,7 +109,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         shapes: &'a Shapes,
         after: Option<P>,
         limit: usize,
-        mut each: impl FnMut(IpNet, &State<'a>),
+        mut each: impl FnMut(IpNet, &Shown<'a>),
     ) {
         let is_shown = |entry: &Entry| entry.wanted().is_some() || entry.actual().is_some();
         let mut page: Vec<P> = self
@@ -125,16 +124,16 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         page.sort_unstable();
         for prefix in page {
-            if let Some(state) = self.state(prefix, shapes) {
-                each(prefix.into(), &state);
+            if let Some(shown) = self.shown(prefix, shapes) {
+                each(prefix.into(), &shown);
             }
         }
     }
 
-    pub(super) fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
+    pub(super) fn shown<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<Shown<'a>> {
         let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
-        Some(match (entry.wanted(), entry.actual()) {
+        let state = match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
             (None, Some(actual)) => State::Removing(route(actual)),
@@ -149,12 +148,17 @@ impl<P: FibPrefix> FamilyFib<P> {
                     Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
                 },
             },
+        };
+        Some(Shown {
+            state,
+            actual: entry.actual().map(route),
         })
     }
 }
 
 impl FibView {
-    pub(crate) fn new(prefix: IpNet, protocol: u8, state: &State<'_>, topology: &Topology) -> Self {
+    fn new(prefix: IpNet, protocol: u8, shown: &Shown<'_>, topology: &Topology) -> Self {
+        let Shown { state, actual } = shown;
         let (kind, next_hops, metric, protocol) = match state {
             State::Parked(target, _) => {
                 let (kind, next_hops, metric) = of_target(target);
@@ -171,6 +175,12 @@ impl FibView {
                 (kind, next_hops, metric, route.protocol)
             }
         };
+        let kernel = match state {
+            State::Conflict(route) => topology.conflict(prefix, route.route.metric).or(*actual),
+            State::Pending(_) | State::Delayed(_) | State::Refused(..) => *actual,
+            State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
+        };
+        let kernel = kernel.map(|there| route_words(there, topology));
         let (state, reason) = words(prefix, state, topology);
         FibView {
             prefix,
@@ -181,6 +191,7 @@ impl FibView {
             protocol,
             state,
             reason,
+            kernel,
         }
     }
 }
@@ -195,7 +206,7 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
         State::Parked(_, parked) => ("parked", Some(parked.to_string())),
         State::Conflict(route) => {
             let other = topology.conflict(prefix, route.route.metric);
-            let whose = other.map_or_else(String::new, |protocol| format!(" (protocol {protocol})"));
+            let whose = other.map_or_else(String::new, |other| format!(" (protocol {})", other.protocol));
             let reason = format!("another program has this prefix and metric{whose}");
             ("conflict", Some(reason))
         }
@@ -232,4 +243,34 @@ fn of_route(route: &KernelRoute, topology: &Topology) -> (&'static str, Vec<FibH
             ("unicast", hops.collect(), route.metric)
         }
     }
+}
+
+/// As `ip route` says it, without the prefix.
+pub(super) fn route_words(authored: &Authored, topology: &Topology) -> String {
+    let Authored { protocol, route } = authored;
+    let mut words = match &route.action {
+        KernelAction::Blackhole => vec!["blackhole".to_owned()],
+        KernelAction::Other(kind) => vec![format!("type {kind}")],
+        KernelAction::Unicast(hops) => {
+            let hop = |hop: &KernelHop| {
+                let mut words = Vec::new();
+                words.extend(hop.gateway.map(|gateway| format!("via {gateway}")));
+                words.push(match topology.link_name(hop.device) {
+                    Some(name) => format!("dev {name}"),
+                    None => format!("dev #{}", hop.device),
+                });
+                words.extend((hops.len() > 1).then(|| format!("weight {}", hop.weight)));
+                words.extend(hop.is_onlink.then(|| "onlink".to_owned()));
+                words.join(" ")
+            };
+            let separator = if hops.len() > 1 { "nexthop " } else { "" };
+            hops.iter()
+                .map(|each| format!("{separator}{}", hop(each)))
+                .collect()
+        }
+    };
+    words.extend(route.source.map(|source| format!("src {source}")));
+    words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
+    words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));
+    words.join(" ")
 }
