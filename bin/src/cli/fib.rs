@@ -46,6 +46,7 @@ impl Item for FibItem {
         Column::wide("METRIC", |route, _| route.metric.to_string()),
         Column::new("PROTOCOL", |route, _| protocol(route.protocol)),
         Column::new("STATE", |route, _| route.state.clone()),
+        Column::wide("KERNEL", |route, _| route.kernel.clone().unwrap_or_default()),
         Column::new("REASON", |route, _| route.reason.clone().unwrap_or_default()),
     ];
 
@@ -216,6 +217,7 @@ mod tests {
             protocol: 12,
             state: "installed".to_owned(),
             reason: None,
+            kernel: None,
         };
         let now = jiff::Timestamp::UNIX_EPOCH;
         assert_eq!(

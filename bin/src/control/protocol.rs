@@ -281,6 +281,9 @@ pub struct FibItem {
     pub state: String,
     /// Why it is not installed.
     pub reason: Option<String>,
+    /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
+    #[serde(default)]
+    pub kernel: Option<String>,
 }
 
 /// One next hop of a kernel route.

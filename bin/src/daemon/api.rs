@@ -410,5 +410,6 @@ fn fib_item(view: FibView) -> FibItem {
         protocol: view.protocol,
         state: view.state.into(),
         reason: view.reason,
+        kernel: view.kernel,
     }
 }

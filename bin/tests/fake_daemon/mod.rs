@@ -263,6 +263,7 @@ fn fib(prefix: &str, kind: &str, next_hops: Vec<FibNextHop>) -> FibItem {
         protocol: 12,
         state: "installed".into(),
         reason: None,
+        kernel: None,
     }
 }
 

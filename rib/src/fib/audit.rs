@@ -10,10 +10,9 @@ use serde::Serialize;
 
 use crate::fib::entry::Flag;
 use crate::fib::family_fib::FamilyFib;
-use crate::fib::kernel::{Authored, KernelAction, KernelEvent, Table};
+use crate::fib::kernel::{Authored, KernelEvent, Table};
 use crate::fib::plan::desired;
-use crate::fib::resolve::Topology;
-use crate::fib::view::FibView;
+use crate::fib::view::{FibView, route_words};
 use crate::fib::{Fib, FibPrefix};
 
 /// Where desired and kernel differ.
@@ -104,8 +103,8 @@ impl<P: FibPrefix> FamilyFib<P> {
         let difference = FibDifference {
             prefix: prefix.into(),
             problem,
-            desired: in_place.map(|wanted| words(wanted, &fib.topology)),
-            kernel: Some(words(found, &fib.topology)),
+            desired: in_place.map(|wanted| route_words(wanted, &fib.topology)),
+            kernel: Some(route_words(found, &fib.topology)),
             reason: reason.map(str::to_owned),
             action,
         };
@@ -123,10 +122,10 @@ impl<P: FibPrefix> FamilyFib<P> {
             if entry.wanted().is_none() || seen.contains(&prefix) {
                 continue;
             }
-            let Some(state) = self.state(prefix, &fib.shapes) else {
+            let Some(shown) = self.shown(prefix, &fib.shapes) else {
                 continue;
             };
-            let view = FibView::new(prefix.into(), fib.protocols.current(), &state, &fib.topology);
+            let view = fib.view_of(prefix.into(), &shown);
             let (problem, action) = match view.state {
                 "installed" | "pending" if view.reason.is_none() => ("missing", "create"),
                 waiting => (waiting, "wait"),
@@ -135,7 +134,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             let difference = FibDifference {
                 prefix: prefix.into(),
                 problem,
-                desired: wanted.map(|wanted| words(wanted, &fib.topology)),
+                desired: wanted.map(|wanted| route_words(wanted, &fib.topology)),
                 kernel: None,
                 reason: view.reason,
                 action,
@@ -143,36 +142,6 @@ impl<P: FibPrefix> FamilyFib<P> {
             differences.insert((prefix.into(), view.metric), difference);
         }
     }
-}
-
-/// As `ip route` says it, without the prefix.
-fn words(authored: &Authored, topology: &Topology) -> String {
-    let Authored { protocol, route } = authored;
-    let mut words = match &route.action {
-        KernelAction::Blackhole => vec!["blackhole".to_owned()],
-        KernelAction::Other(kind) => vec![format!("type {kind}")],
-        KernelAction::Unicast(hops) => {
-            let hop = |hop: &crate::fib::KernelHop| {
-                let mut words = Vec::new();
-                words.extend(hop.gateway.map(|gateway| format!("via {gateway}")));
-                words.push(match topology.link_name(hop.device) {
-                    Some(name) => format!("dev {name}"),
-                    None => format!("dev #{}", hop.device),
-                });
-                words.extend((hops.len() > 1).then(|| format!("weight {}", hop.weight)));
-                words.extend(hop.is_onlink.then(|| "onlink".to_owned()));
-                words.join(" ")
-            };
-            let separator = if hops.len() > 1 { "nexthop " } else { "" };
-            hops.iter()
-                .map(|each| format!("{separator}{}", hop(each)))
-                .collect()
-        }
-    };
-    words.extend(route.source.map(|source| format!("src {source}")));
-    words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
-    words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));
-    words.join(" ")
 }
 
 impl Fib {
@@ -206,8 +175,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         let mut prefixes: Vec<P> = self.exceptions.refused.keys().copied().collect();
         prefixes.sort_unstable();
         views.extend(prefixes.into_iter().filter_map(|prefix| {
-            let state = self.state(prefix, &fib.shapes)?;
-            let view = FibView::new(prefix.into(), fib.protocols.current(), &state, &fib.topology);
+            let view = fib.view_of(prefix.into(), &self.shown(prefix, &fib.shapes)?);
             matches!(view.state, "conflict" | "refused").then_some(view)
         }));
     }

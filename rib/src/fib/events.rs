@@ -48,7 +48,8 @@ impl Fib {
                 if self.topology.remove_address(net, device, address) {
                     self.learner.touch_connected();
                 }
-                if address.is_ipv4() {
+                // Of IPv6 routes the kernel takes only the preferred source away, as silently.
+                if address.is_ipv4() || self.source.ipv6 == Some(address) {
                     self.wants_dump();
                 }
             }

@@ -154,11 +154,9 @@ impl<P: Prefix> ForeignTable<P> {
         (ids, prefixes)
     }
 
-    /// The protocol of the route with this prefix and metric.
-    pub(crate) fn holder(&self, prefix: P, metric: u32) -> Option<u8> {
-        self.routes(prefix)
-            .find(|foreign| foreign.route.metric == metric)
-            .map(|foreign| foreign.protocol)
+    /// The route with this prefix and metric.
+    pub(crate) fn holder(&self, prefix: P, metric: u32) -> Option<&Authored> {
+        self.routes(prefix).find(|foreign| foreign.route.metric == metric)
     }
 
     /// The routes of a prefix, in no order.
@@ -293,7 +291,7 @@ mod tests {
         );
         assert_eq!(table.drop_device(3), []);
         assert_eq!(table.drop_device(2), [prefix]);
-        assert_eq!(table.holder(prefix, 3), Some(3));
+        assert_eq!(table.holder(prefix, 3), Some(&route(9, 3)));
         assert!(table.remove(prefix, &route(9, 3)) && table.displace(prefix, 4));
         assert_eq!((table.len(), table.routes(prefix).count()), (0, 0));
         assert_eq!(

@@ -248,13 +248,22 @@ impl Fib {
         [retry, self.fights.next_due()].into_iter().flatten().min()
     }
 
-    /// Something that the RIB must know.
+    /// The time as last told.
+    pub(crate) fn now(&self) -> Option<Instant> {
+        self.now
+    }
+
+    /// While a dump is under way the picture is an old one.
+    fn may_tell(&self) -> bool {
+        self.is_loaded && !matches!(self.dump, Dump::Running { .. })
+    }
+
+    /// Something that the RIB must know. News of other programs' routes may be hundreds of thousands.
     pub fn poll_event(&mut self) -> Option<FibEvent> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        // While a dump is under way the picture is an old one.
-        if !self.is_loaded || matches!(self.dump, Dump::Running { .. }) {
+        if !self.may_tell() {
             return None;
         }
         let (prefix, from, route) = self.learner.poll(&self.topology, &self.protocols.all())?;

@@ -240,8 +240,8 @@ impl Topology {
         Some(&link.name)
     }
 
-    /// Who else has a route with this prefix and metric.
-    pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<u8> {
+    /// Somebody else's route with this prefix and metric.
+    pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
         let picture = &self.current;
         match (prefix, self.is_apart) {
             (IpNet::V4(prefix), false) => picture.ipv4.holder(prefix, metric),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::fib::entry::Flag;
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
-use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::plan::Refusal;
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::shapes::{RouteId, Shapes};
@@ -34,6 +34,8 @@ pub struct FibView {
     pub state: &'static str,
     /// Why it is not installed.
     pub reason: Option<String>,
+    /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
+    pub kernel: Option<String>,
 }
 
 /// One next hop, for people.
@@ -62,6 +64,13 @@ pub(crate) enum State<'a> {
     Refused(&'a Authored, i32),
 }
 
+/// A prefix's state, and the route of ours that the kernel has.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) state: State<'a>,
+    pub(crate) actual: Option<&'a Authored>,
+}
+
 impl Fib {
     /// All routes, for people, in the order of prefixes, IPv4 first. Large tables: [`Self::nets`], [`Self::view`].
     pub fn query(&self) -> Vec<FibView> {
@@ -77,12 +86,15 @@ impl Fib {
 
     /// The route to a prefix, for people.
     pub fn view(&self, net: IpNet) -> Option<FibView> {
-        let state = match net {
-            IpNet::V4(prefix) => self.ipv4.state(prefix, &self.shapes),
-            IpNet::V6(prefix) => self.ipv6.state(prefix, &self.shapes),
+        let shown = match net {
+            IpNet::V4(prefix) => self.ipv4.shown(prefix, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.shown(prefix, &self.shapes),
         };
-        let protocol = self.protocols.current();
-        Some(FibView::new(net, protocol, &state?, &self.topology))
+        Some(self.view_of(net, &shown?))
+    }
+
+    pub(super) fn view_of(&self, prefix: IpNet, shown: &Shown<'_>) -> FibView {
+        FibView::new(prefix, self.protocols.current(), shown, &self.topology)
     }
 }
 
@@ -94,10 +106,10 @@ impl<P: FibPrefix> FamilyFib<P> {
             .map(|(prefix, _)| prefix.into())
     }
 
-    pub(super) fn state<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<State<'a>> {
+    pub(super) fn shown<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<Shown<'a>> {
         let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
-        Some(match (entry.wanted(), entry.actual()) {
+        let state = match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
             (None, Some(actual)) => State::Removing(route(actual)),
@@ -112,12 +124,17 @@ impl<P: FibPrefix> FamilyFib<P> {
                     Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
                 },
             },
+        };
+        Some(Shown {
+            state,
+            actual: entry.actual().map(route),
         })
     }
 }
 
 impl FibView {
-    pub(crate) fn new(prefix: IpNet, protocol: u8, state: &State<'_>, topology: &Topology) -> Self {
+    fn new(prefix: IpNet, protocol: u8, shown: &Shown<'_>, topology: &Topology) -> Self {
+        let Shown { state, actual } = shown;
         let (kind, next_hops, metric, protocol) = match state {
             State::Parked(target, _) => {
                 let (kind, next_hops, metric) = of_target(target);
@@ -134,6 +151,12 @@ impl FibView {
                 (kind, next_hops, metric, route.protocol)
             }
         };
+        let kernel = match state {
+            State::Conflict(route) => topology.conflict(prefix, route.route.metric).or(*actual),
+            State::Pending(_) | State::Delayed(_) | State::Refused(..) => *actual,
+            State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
+        };
+        let kernel = kernel.map(|there| route_words(there, topology));
         let (state, reason) = words(prefix, state, topology);
         FibView {
             prefix,
@@ -144,6 +167,7 @@ impl FibView {
             protocol,
             state,
             reason,
+            kernel,
         }
     }
 }
@@ -158,7 +182,7 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
         State::Parked(_, parked) => ("parked", Some(parked.to_string())),
         State::Conflict(route) => {
             let other = topology.conflict(prefix, route.route.metric);
-            let whose = other.map_or_else(String::new, |protocol| format!(" (protocol {protocol})"));
+            let whose = other.map_or_else(String::new, |other| format!(" (protocol {})", other.protocol));
             let reason = format!("another program has this prefix and metric{whose}");
             ("conflict", Some(reason))
         }
@@ -195,4 +219,34 @@ fn of_route(route: &KernelRoute, topology: &Topology) -> (&'static str, Vec<FibH
             ("unicast", hops.collect(), route.metric)
         }
     }
+}
+
+/// As `ip route` says it, without the prefix.
+pub(super) fn route_words(authored: &Authored, topology: &Topology) -> String {
+    let Authored { protocol, route } = authored;
+    let mut words = match &route.action {
+        KernelAction::Blackhole => vec!["blackhole".to_owned()],
+        KernelAction::Other(kind) => vec![format!("type {kind}")],
+        KernelAction::Unicast(hops) => {
+            let hop = |hop: &KernelHop| {
+                let mut words = Vec::new();
+                words.extend(hop.gateway.map(|gateway| format!("via {gateway}")));
+                words.push(match topology.link_name(hop.device) {
+                    Some(name) => format!("dev {name}"),
+                    None => format!("dev #{}", hop.device),
+                });
+                words.extend((hops.len() > 1).then(|| format!("weight {}", hop.weight)));
+                words.extend(hop.is_onlink.then(|| "onlink".to_owned()));
+                words.join(" ")
+            };
+            let separator = if hops.len() > 1 { "nexthop " } else { "" };
+            hops.iter()
+                .map(|each| format!("{separator}{}", hop(each)))
+                .collect()
+        }
+    };
+    words.extend(route.source.map(|source| format!("src {source}")));
+    words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
+    words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));
+    words.join(" ")
 }

@@ -38,7 +38,7 @@ impl Rib {
             }
         }
         let is_reaping = self.ipv4.reap() | self.ipv6.reap();
-        self.has_backlog = is_reaping || !self.purge.is_idle();
+        self.has_backlog = is_reaping || !self.purge.is_idle() || self.has_fib_backlog;
     }
 
     /// Puts a peer into the update groups that its settings and session ask for, at the next flush at the latest:

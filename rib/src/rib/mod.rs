@@ -35,6 +35,9 @@ use crate::source::{SourceId, SourceTable};
 /// Frames that a fresh session may be given at once; the peer's task asks for more as it drains.
 pub const CREDIT: u8 = 2;
 
+/// News of the FIB that are taken at once: a few milliseconds' worth.
+const FIB_EVENTS: usize = 4096;
+
 /// What holds for the node as a whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NodeSettings {
@@ -94,6 +97,8 @@ pub struct Rib {
     to_regroup: Vec<PeerId>,
     /// What may be announced of other programs' routes is to be computed anew.
     pub(crate) is_learning_stale: bool,
+    /// The FIB may have more to tell.
+    has_fib_backlog: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -120,6 +125,7 @@ impl Rib {
             has_backlog: false,
             to_regroup: Vec::new(),
             is_learning_stale: true,
+            has_fib_backlog: false,
             outputs: VecDeque::new(),
         }
     }
@@ -217,8 +223,16 @@ impl Rib {
         self.check_recovery(now);
     }
 
+    /// Takes in what the FIB has to tell, as much as is right at once: the rest comes with the next flush.
     pub(crate) fn take_fib_events(&mut self) {
-        while let Some(event) = self.shared.fib.poll_event() {
+        // At the very start nobody has anything else to do.
+        let most = self.shared.fib.now().map_or(usize::MAX, |_| FIB_EVENTS);
+        self.has_fib_backlog = true;
+        for _ in 0..most {
+            let Some(event) = self.shared.fib.poll_event() else {
+                self.has_fib_backlog = false;
+                return;
+            };
             match event {
                 FibEvent::WantsDump => self.outputs.push_back(Output::Dump),
                 FibEvent::Loaded { adopted } => {

@@ -534,3 +534,24 @@ fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
     );
     assert_eq!(state(&fib, "10.65.3.0/26").unwrap().0, "conflict");
 }
+
+#[test]
+fn a_view_shows_what_the_kernel_has_instead() {
+    let mut fib = loaded(&[route("10.65.3.0/26", STATIC, eth1(0))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    set(&mut fib, "10.65.3.0/26", Some(via(&[hop("192.0.2.12")], 0)));
+    let kernel = |fib: &Fib, prefix: &str| {
+        let views = fib.query();
+        let view = views.into_iter().find(|view| view.prefix == net(prefix)).unwrap();
+        view.kernel
+    };
+    assert_eq!(kernel(&fib, BLOCK), None);
+    written(&mut fib);
+    assert_eq!(kernel(&fib, BLOCK), None);
+    assert_eq!(
+        kernel(&fib, "10.65.3.0/26").as_deref(),
+        Some("via 198.51.100.7 dev eth1 proto 4")
+    );
+    set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 100)));
+    assert_eq!(kernel(&fib, BLOCK).as_deref(), Some("via 192.0.2.12 dev eth0"));
+}
