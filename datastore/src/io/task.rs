@@ -144,12 +144,7 @@ pub fn spawn(
         stale_since: None,
         complaint: None,
     };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = task.run() => {}
-        }
-    });
+    tokio::spawn(task.run(cancel));
     Store { state, requests }
 }
 
@@ -187,19 +182,20 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) {
+    async fn run(mut self, cancel: CancellationToken) {
         loop {
             let mut changed = Changed::NOTHING;
             let mut is_environment_new = false;
             let held_until = self.guard.poll_timeout().map(Instant::from_std);
             tokio::select! {
+                () = cancel.cancelled() => break,
                 event = self.received.recv() => match event {
                     Some(event) => changed = self.handle(event),
-                    None => return,
+                    None => break,
                 },
                 result = self.environment.changed() => {
                     if result.is_err() {
-                        return;
+                        break;
                     }
                     is_environment_new = true;
                 }
@@ -222,6 +218,9 @@ impl Task {
             self.publish(changed, is_environment_new);
             self.set_guard();
             self.keep();
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish(self.record, self.cache.revision());
         }
     }
 
