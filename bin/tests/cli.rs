@@ -459,3 +459,21 @@ fn where_no_plan_can_be_made_stdout_is_empty_and_the_exit_is_1() {
         assert_eq!(offline(wrong).0, 2, "{wrong:?}");
     }
 }
+
+#[test]
+fn what_is_held_back_is_released_by_a_command() {
+    let daemon = start(0);
+    let text = stdout(&daemon, "datastore release");
+    assert_eq!(text, "3 deletions were held back and are acted on now\n");
+    let document = json(&daemon, "-j datastore release");
+    assert_eq!(
+        (&document["kind"], &document["count"]),
+        (&"Released".into(), &3.into())
+    );
+    // What the daemon cannot say is no empty answer, and without one there is nothing to compare with.
+    let (code, out, err) = run(&daemon.socket, "plan --diff --from /nonexistent");
+    assert_eq!((code, out.as_str()), (3, ""));
+    assert!(err.contains("the datastore does not answer"), "{err}");
+    let (code, _, err) = run(Path::new("/nonexistent.sock"), "plan --diff --from /nonexistent");
+    assert_eq!(code, 3, "{err}");
+}

@@ -1,8 +1,8 @@
 //! From a back-end's events to desired states: one owner of the cache, the newest state wins.
 
 mod keeper;
+mod state;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,10 +17,11 @@ use crate::desired::{DesiredState, Environment, NoPlan, Planner};
 use crate::guard::Guard;
 use crate::inputs::Inputs;
 use crate::io::backend::Backend;
-use crate::io::snapshot::SnapshotFile;
 use crate::key::Key;
-use crate::model::{CalicoNodeStatus, MassWithdrawalGuard};
+use crate::model::MassWithdrawalGuard;
 use crate::record::Record;
+
+pub use state::{HeldDeletion, Options, StoreState};
 
 use keeper::Keeper;
 
@@ -34,53 +35,6 @@ const QUIET: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_millis(250);
 /// A source that neither answers nor refuses counts as away after this long: the state on disk is used.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// How the task goes about it.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Options {
-    /// How long mass deletions are held back; `None`: not at all.
-    pub hold: Option<Duration>,
-    /// Where the last good state is kept; `None`: nowhere.
-    pub snapshot: Option<SnapshotFile>,
-}
-
-/// What the daemon sees of the datastore.
-#[derive(Clone, Debug, Default)]
-pub struct StoreState {
-    /// What the node should do; the last one that could be computed. `None` until there was one.
-    pub desired: Option<Arc<DesiredState>>,
-    /// What is waited for; `None` when the newest state is in force.
-    pub waiting: Option<String>,
-    /// The connection, once it has been tried.
-    pub status: Option<StoreStatus>,
-    /// Whether a complete snapshot has been read from the source.
-    pub is_in_sync: bool,
-    /// Revision of the newest state.
-    pub revision: i64,
-    /// Since when what is in force may not be the newest any more; `None` while it is, or when nothing is in force.
-    pub stale_since: Option<SystemTime>,
-    /// Whether what is in force was read from disk: the source has not been reached since the start.
-    pub is_from_disk: bool,
-    /// Places in the datastore that cannot be read, with the reason.
-    pub unreadable: Vec<(String, String)>,
-    /// How long mass deletions are held back; `None`: not at all.
-    pub hold: Option<Duration>,
-    /// Objects whose deletion is held back, because most of their kind vanished at once.
-    pub held: Vec<HeldDeletion>,
-    /// CalicoNodeStatus objects that ask this node, by name.
-    pub status_requests: Arc<BTreeMap<String, CalicoNodeStatus>>,
-    /// Fields of CalicoNodeStatus objects that cannot be honoured: the object, and what is wrong.
-    pub status_problems: Vec<(String, String)>,
-}
-
-/// An object whose deletion is held back.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HeldDeletion {
-    /// The object, as `BGPPeer/rack-1`.
-    pub resource: String,
-    /// When it will be believed.
-    pub until: SystemTime,
-}
 
 enum Request {
     Release(oneshot::Sender<usize>),
@@ -144,12 +98,7 @@ pub fn spawn(
         stale_since: None,
         complaint: None,
     };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = cancel.cancelled() => {}
-            () = task.run() => {}
-        }
-    });
+    tokio::spawn(task.run(cancel));
     Store { state, requests }
 }
 
@@ -187,19 +136,20 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) {
+    async fn run(mut self, cancel: CancellationToken) {
         loop {
             let mut changed = Changed::NOTHING;
             let mut is_environment_new = false;
             let held_until = self.guard.poll_timeout().map(Instant::from_std);
             tokio::select! {
+                () = cancel.cancelled() => break,
                 event = self.received.recv() => match event {
                     Some(event) => changed = self.handle(event),
-                    None => return,
+                    None => break,
                 },
                 result = self.environment.changed() => {
                     if result.is_err() {
-                        return;
+                        break;
                     }
                     is_environment_new = true;
                 }
@@ -222,6 +172,9 @@ impl Task {
             self.publish(changed, is_environment_new);
             self.set_guard();
             self.keep();
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.finish(self.record, self.cache.revision());
         }
     }
 

@@ -3,6 +3,8 @@
 //! `cfg(test)` tells clippy that helpers in these modules are tests too.
 
 #[cfg(test)]
+mod classes;
+#[cfg(test)]
 mod differences;
 #[cfg(test)]
 mod extensions;

@@ -195,3 +195,19 @@ async fn c199_what_was_kept_at_its_last_good_version_is_so_after_a_start_without
     let state = second.until(|state| state.desired.is_some()).await;
     assert_eq!((peers(&state), problems(&state)), (1, 1));
 }
+
+#[tokio::test]
+async fn what_changed_a_moment_before_the_end_is_kept_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let etcd = Etcd::start().await;
+    let mut writer = etcd.client().await;
+    put_nodes(&mut writer, 1..=3).await;
+    let mut run = Run::start(&etcd.url(), folder.path(), None);
+    run.until(|state| peers(state) == 2).await;
+    until_kept(folder.path(), "node-3").await;
+    // Its turn would be ten seconds after the one before.
+    put_nodes(&mut writer, 4..=4).await;
+    run.until(|state| peers(state) == 3).await;
+    drop(run);
+    until_kept(folder.path(), "node-4").await;
+}

@@ -15,6 +15,8 @@ mod driver;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod relay;
 #[cfg(test)]
 mod server;

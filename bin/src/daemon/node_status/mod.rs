@@ -193,14 +193,18 @@ impl Reporter {
         let Some(last) = routes.last().map(|route| route.prefix) else {
             return Ok(exits);
         };
-        let hops: HashSet<IpAddr> = routes.iter().filter_map(|route| route.next_hop).collect();
+        let learned = |route: &RouteItem| report::is_learned(route).then(|| route.prefix.addr());
+        let hops: HashSet<IpAddr> = routes
+            .iter()
+            .filter_map(|route| route.next_hop.or_else(|| learned(route)))
+            .collect();
         let hops: Vec<IpAddr> = hops.into_iter().collect();
         let ways = self.api.rib.ways(hops.clone()).await.unwrap_or_default();
         for (next_hop, way) in hops.into_iter().zip(ways) {
             if let Some(way) = way {
                 let interface = way.device.unwrap_or_default();
                 let gateway = way.gateway;
-                exits.of_next_hop.insert(next_hop, Exit { gateway, interface });
+                exits.of_address.insert(next_hop, Exit { gateway, interface });
             }
         }
         exits.of_prefix = self.installed(last).await?;

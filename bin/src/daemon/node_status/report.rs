@@ -36,8 +36,8 @@ pub struct Facts {
 pub struct Exits {
     /// Of the path in use to a prefix, as it is in the kernel.
     pub of_prefix: HashMap<IpNet, Exit>,
-    /// Of any path with this BGP next hop.
-    pub of_next_hop: HashMap<IpAddr, Exit>,
+    /// Of any path with this BGP next hop, and of a learned route to this address.
+    pub of_address: HashMap<IpAddr, Exit>,
 }
 
 /// How packets leave.
@@ -167,12 +167,19 @@ fn routes(facts: &Facts) -> Value {
 }
 
 fn route(item: &RouteItem, peer: Option<&PeerItem>, exits: &Exits) -> Value {
-    let of_next_hop = || exits.of_next_hop.get(item.next_hop.as_ref()?);
+    let destination = item.prefix.addr();
+    let of_address = || match item.next_hop {
+        Some(next_hop) => exits.of_address.get(&next_hop),
+        None if is_learned(item) => exits.of_address.get(&destination),
+        None => None,
+    };
     let exit = match item.best {
-        true => exits.of_prefix.get(&item.prefix).or_else(of_next_hop),
-        false => of_next_hop(),
+        true => exits.of_prefix.get(&item.prefix).or_else(of_address),
+        false => of_address(),
     };
     let gateway = exit.and_then(|exit| exit.gateway).or(item.next_hop);
+    // What is on the link is its own gateway: none.
+    let gateway = gateway.filter(|gateway| !is_learned(item) || *gateway != destination);
     let interface = match (exit, item.next_hop) {
         (Some(exit), _) => exit.interface.clone(),
         // A route that nothing leads to, and one of our own that the kernel does not have: a service's range.
@@ -191,6 +198,11 @@ fn route(item: &RouteItem, peer: Option<&PeerItem>, exits: &Exits) -> Value {
         "interface": interface,
         "learnedFrom": learned_from,
     })
+}
+
+/// A route of another program on this node, or a connected network.
+pub fn is_learned(item: &RouteItem) -> bool {
+    matches!(item.peer.as_str(), "kernel" | "direct")
 }
 
 fn source_type(item: &RouteItem, peer: Option<&PeerItem>) -> &'static str {

@@ -74,6 +74,16 @@ impl Keeper {
         self.due = None;
     }
 
+    /// The task ends: what has not been written yet is, without waiting for its time.
+    pub(super) fn finish(self, record: Record, revision: i64) {
+        let is_newer = self.due.is_some() && self.version != Some(record.version());
+        if is_newer {
+            let file = self.file;
+            // The runtime ends after it; nobody is left to be told.
+            drop(tokio::task::spawn_blocking(move || file.save(&record, revision)));
+        }
+    }
+
     /// Waits until there is something to do or to hear; for ever when there never is.
     pub(super) async fn ready(&mut self) {
         match (&mut self.work, self.due) {

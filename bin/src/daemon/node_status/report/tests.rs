@@ -164,6 +164,9 @@ fn c222_routes_say_how_they_leave_and_whom_they_are_from() {
             path("10.244.1.0/26", "Global_192_20_30_40", Some("10.0.0.7"), false),
             path("10.244.2.0/26", "Global_192_20_30_40", Some("10.9.9.9"), false),
             path("10.96.0.0/12", "local", None, true),
+            path("10.244.7.9/32", "kernel", None, true),
+            path("10.9.0.0/24", "kernel", None, true),
+            path("10.0.0.0/24", "direct", None, true),
             path("fd00:244::/122", "Node_fd00__2", Some("fd00::2"), true),
         ],
         exits: Exits {
@@ -172,9 +175,12 @@ fn c222_routes_say_how_they_leave_and_whom_they_are_from() {
                 (remote, exit(Some("10.0.0.2"), "tunl0")),
             ]
             .into(),
-            of_next_hop: [
+            of_address: [
                 ("10.0.0.7".parse().unwrap(), exit(Some("10.0.0.254"), "eth0")),
                 ("fd00::2".parse().unwrap(), exit(Some("fd00::2"), "eth1")),
+                ("10.244.7.9".parse().unwrap(), exit(Some("10.244.7.9"), "cali7")),
+                ("10.9.0.0".parse().unwrap(), exit(Some("10.0.0.253"), "eth0")),
+                ("10.0.0.0".parse().unwrap(), exit(Some("10.0.0.0"), "eth0")),
             ]
             .into(),
         },
@@ -194,6 +200,9 @@ fn c222_routes_say_how_they_leave_and_whom_they_are_from() {
             route("RIB", "10.244.2.0/26", "10.9.9.9", "unreachable",
                 json!({"sourceType": "BGPPeer", "peerIP": "192.20.30.40"})),
             route("FIB", "10.96.0.0/12", "N/A", "blackhole", json!({"sourceType": "Static"})),
+            route("FIB", "10.244.7.9/32", "N/A", "cali7", json!({"sourceType": "Kernel"})),
+            route("FIB", "10.9.0.0/24", "10.0.0.253", "eth0", json!({"sourceType": "Kernel"})),
+            route("FIB", "10.0.0.0/24", "N/A", "eth0", json!({"sourceType": "Direct"})),
         ],
         "routesV6": [route("FIB", "fd00:244::/122", "fd00::2", "eth1",
             json!({"sourceType": "BGPPeer", "peerIP": "fd00::2"}))],
