@@ -247,15 +247,6 @@ impl Reconciler {
                 ));
             }
         }
-        for session in state
-            .sessions()
-            .filter(|session| session.extensions.bfd.flatten().is_some())
-        {
-            asked.insert(format!(
-                "{}: pipit.io/bfd: BFD does not run yet; the hold timer detects failures",
-                session.name
-            ));
-        }
         let protocol = state.cluster_extensions.route_protocol;
         if protocol != PROTOCOL {
             asked.insert(format!(
