@@ -6,9 +6,9 @@ use serde::Serialize;
 
 /// What a session watches, and with it the port that its packets go to.
 ///
-/// Each side has to use the same, and nothing in BGP or BFD agrees on it: BIRD and FRR derive it from their own
-/// configuration (iBGP and eBGP with a hop count are multihop, other eBGP is single hop). We begin with what the
-/// network suggests and follow the peer: see [`crate::bfd::Sessions`].
+/// Each side has to use the same, and nothing in BGP or BFD agrees on it: BIRD derives it from its configuration (iBGP,
+/// and eBGP with `multihop`, is multihop), FRR looks for the peer in its subnets. We begin with what the network
+/// suggests and follow the peer: see [`crate::bfd::Sessions`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Path {

@@ -25,7 +25,7 @@ impl Session {
             return;
         }
         let cause = Notification::new(ErrorCode::BFD_DOWN);
-        let reason = format!("sent: {cause} ({})", loss.diagnostic);
+        let reason = format!("sent: {cause}: {}", loss.diagnostic);
         let words = if self.has_notification_bit(direction) {
             Notification::hard_reset(&cause)
         } else {
@@ -41,6 +41,3 @@ impl Session {
             .is_some_and(|at| at <= heard_up)
     }
 }
-
-#[cfg(test)]
-mod tests;

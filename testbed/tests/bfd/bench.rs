@@ -69,7 +69,6 @@ pub(crate) struct Bench<O> {
     pub(crate) store: Manifests,
     pub(crate) rack: Rack,
     pub(crate) scene: Scene,
-    own: IpAddr,
     peer: IpAddr,
 }
 
@@ -103,7 +102,6 @@ impl<O: Other> Bench<O> {
             store,
             rack,
             scene,
-            own,
             peer,
         }
     }
@@ -112,10 +110,6 @@ impl<O: Other> Bench<O> {
     pub(crate) fn set_bfd(&mut self, bfd: Option<&str>) {
         let peer = bgp_peer(&self.scene, self.peer, bfd);
         self.store.apply(&peer);
-    }
-
-    pub(crate) fn own(&self) -> IpAddr {
-        self.own
     }
 
     pub(crate) fn peer_netns(&self) -> &Netns {
@@ -153,25 +147,29 @@ impl<O: Other> Bench<O> {
 
     /// Lets nothing more through to either side, and tells neither.
     pub(crate) fn cut(&self) {
-        for number in [1, 2] {
-            let netns = &self.rack.node(number).netns;
-            let script = "add table netdev cut; add chain netdev cut all \
-                          { type filter hook ingress device eth0 priority 0; policy drop; }";
-            let done = netns.command("/usr/sbin/nft").arg(script).status();
-            assert!(done.is_ok_and(|status| status.success()), "nft");
-        }
+        [1, 2]
+            .iter()
+            .for_each(|&number| nft(&self.rack.node(number).netns, CUT));
     }
 
+    /// Ends [`Self::cut`].
     pub(crate) fn mend(&self) {
-        for number in [1, 2] {
-            let netns = &self.rack.node(number).netns;
-            let done = netns
-                .command("/usr/sbin/nft")
-                .arg("delete table netdev cut")
-                .status();
-            assert!(done.is_ok_and(|status| status.success()), "nft");
-        }
+        let mend = "delete table netdev cut";
+        [1, 2]
+            .iter()
+            .for_each(|&number| nft(&self.rack.node(number).netns, mend));
     }
+}
+
+/// Lets nothing in, before any counter or program of the node sees it.
+pub(crate) const CUT: &str = "add table netdev cut; add chain netdev cut everything \
+                              { type filter hook ingress device eth0 priority 0; policy drop; }";
+
+/// Runs nftables commands in a namespace.
+#[track_caller]
+pub(crate) fn nft(netns: &Netns, commands: &str) {
+    let done = netns.command("/usr/sbin/nft").arg(commands).status();
+    assert!(done.is_ok_and(|status| status.success()), "nft {commands}");
 }
 
 /// The BGPPeer; never passive there, so that either may dial.

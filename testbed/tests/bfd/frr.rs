@@ -19,16 +19,17 @@ impl Frr {
     pub(crate) fn start(netns: &Netns, scene: &Scene, own: IpAddr, peer: IpAddr) -> Frr {
         let folder = temporary();
         let path = folder.path();
-        let processes = ["zebra", "bfdd", "bgpd"].map(|daemon| {
-            let text = if daemon == "bgpd" {
-                configuration(scene, own, peer)
-            } else {
-                String::new()
-            };
-            start(netns, path, daemon, &text)
-        });
+        // The daemons drop root's rights.
+        pipit_testbed::netns::run("chown", &["frr:frrvty", &path.display().to_string()]);
+        let zebra = start(netns, path, "zebra", "");
+        let bfdd = start(netns, path, "bfdd", "");
+        // A bgpd that finds no zebra tries again after ten seconds, and tells bfdd nothing then.
+        let knows_bfdd = || zebra.output().contains("announce only bfd");
+        pipit_testbed::wait::until_eq("zebra and bfdd", UP, knows_bfdd, &true);
+        let bgpd = start(netns, path, "bgpd", &configuration(scene, own, peer));
+        let processes = vec![bgpd, bfdd, zebra];
         let frr = Frr {
-            _processes: processes.into(),
+            _processes: processes,
             folder,
         };
         let answers = || frr.vtysh(netns, &["show bgp summary json"]).contains('{');
@@ -59,12 +60,9 @@ impl Frr {
 fn start(netns: &Netns, folder: &Path, daemon: &str, text: &str) -> Process {
     let config = folder.join(format!("{daemon}.conf"));
     std::fs::write(&config, text).unwrap();
-    let program = ["/usr/sbin", "/usr/lib/frr"]
-        .iter()
-        .map(|folder| Path::new(folder).join(daemon))
-        .find(|path| path.is_file());
-    let mut command = netns.command(program.unwrap_or_else(|| panic!("{daemon} is not installed (frr)")));
-    command.args(["-u", "root", "-g", "root", "--log", "stdout", "-P", "0"]);
+    // Not by the search path: OpenBGPD's bgpd is there as well.
+    let mut command = netns.command(Path::new("/usr/lib/frr").join(daemon));
+    command.args(["--log", "stdout", "-P", "0"]);
     command.arg("-f").arg(config);
     command.arg("--vty_socket").arg(folder);
     command.arg("-i").arg(folder.join(format!("{daemon}.pid")));

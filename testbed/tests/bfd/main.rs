@@ -3,6 +3,7 @@
 mod bench;
 mod bird;
 mod frr;
+mod life;
 
 use std::time::{Duration, Instant};
 
@@ -133,10 +134,10 @@ fn frr_over_a_router_ipv6() {
 }
 
 #[test]
-fn frr_internal_on_one_link_is_followed_to_multihop() {
+fn frr_internal_on_one_link_is_single_hop() {
     let scene = Scene {
         asn: OURS,
         ..Scene::default()
     };
-    a_cut_is_noticed::<Frr>(scene, "multihop");
+    a_cut_is_noticed::<Frr>(scene, "single-hop");
 }

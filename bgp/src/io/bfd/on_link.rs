@@ -60,6 +60,6 @@ mod tests {
     fn the_loopback_is_on_a_link_and_the_world_is_not() {
         assert!(is_on_link("127.0.0.1".parse().unwrap()));
         assert!(is_on_link("fe80::1".parse().unwrap()));
-        assert!(!is_on_link("192.0.2.1".parse().unwrap()));
+        assert!(!is_on_link("198.51.100.1".parse().unwrap()));
     }
 }
