@@ -1,9 +1,11 @@
 //! pipit's BGP speaker.
 //!
 //! `wire` turns bytes into messages and back, `session` is the state machine of one peer (events and the time go
-//! in, actions come out), `io` feeds sessions from sockets. Nothing here stores a route.
+//! in, actions come out), `bfd` watches the paths to peers in the same way, `io` feeds both from sockets. Nothing here
+//! stores a route.
 
 mod asn;
+pub mod bfd;
 mod family;
 #[cfg(feature = "io")]
 pub mod io;

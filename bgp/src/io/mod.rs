@@ -1,5 +1,6 @@
 //! Sockets and tasks: the only part of the crate that names tokio.
 
+mod bfd;
 mod linger;
 mod listener;
 pub mod message;

@@ -16,6 +16,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
+use crate::bfd::Loss;
 use crate::io::linger::Lingering;
 use crate::io::message::{FRAME_ROOM, PeerBody, PeerMessage};
 use crate::io::{read_buffer, socket};
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Change(Box<PeerConfig>),
     /// End the session with this and start again.
     Reset(Notification, String),
+    /// BFD lost the path to the peer.
+    PathLost(Loss),
     /// End the session and the task.
     Stop(Stop),
     /// Stop setting the Restart State bit.
@@ -252,6 +255,7 @@ impl PeerTask {
             Command::Accepted(stream) => self.handle_accepted(now, stream),
             Command::Change(config) => self.session.change(now, *config),
             Command::Reset(notification, reason) => self.session.reset(now, &notification, reason),
+            Command::PathLost(loss) => self.session.handle_path_lost(now, loss),
             Command::RecoveryDone => self.session.recovery_done(),
             Command::Stop(_) => {}
             #[cfg(test)]
@@ -601,6 +605,8 @@ fn view_of(session: &Session, since: u64) -> SessionView {
         is_passive: config.passive,
         flaps: session.flaps(),
         negotiated: session.negotiated().map(negotiated_view),
+        // The speaker knows.
+        bfd: None,
     }
 }
 

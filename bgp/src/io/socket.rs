@@ -131,7 +131,7 @@ fn target(config: &PeerConfig, port: u16) -> io::Result<SocketAddr> {
 }
 
 /// Link-local addresses mean something only together with their interface.
-fn scoped(address: IpAddr, interface: Option<&str>, port: u16) -> io::Result<SocketAddr> {
+pub(crate) fn scoped(address: IpAddr, interface: Option<&str>, port: u16) -> io::Result<SocketAddr> {
     match (address, interface) {
         (IpAddr::V6(address), Some(interface)) if address.is_unicast_link_local() => {
             let scope = interface_index(interface)?;

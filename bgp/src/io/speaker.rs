@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
 use crate::family::{Family, FamilyMap};
+use crate::io::bfd::BfdPeers;
 use crate::io::listener::{self, Accepted};
 use crate::io::message::{PeerBody, PeerMessage};
 use crate::io::peer_task::{Command, PeerTask};
@@ -140,6 +141,7 @@ pub struct Speaker {
     task_ids: HashMap<tokio::task::Id, PeerId>,
     listeners: JoinSet<()>,
     routes: mpsc::Sender<PeerMessage>,
+    bfd: BfdPeers,
     accepted: (mpsc::Sender<Accepted>, mpsc::Receiver<Accepted>),
 }
 
@@ -158,6 +160,7 @@ impl Speaker {
             task_ids: HashMap::new(),
             listeners: JoinSet::new(),
             routes,
+            bfd: BfdPeers::new(),
             accepted: mpsc::channel(ACCEPTED),
         };
         tokio::spawn(speaker.run(commands));
@@ -178,6 +181,7 @@ impl Speaker {
                     None => return,
                 },
                 Some(accepted) = self.accepted.1.recv() => self.handle_accepted(accepted),
+                lost = self.bfd.lost() => self.tell(lost.peer, Command::PathLost(lost.loss)).await,
                 Some(ended) = self.tasks.join_next_with_id() => self.handle_ended(ended).await,
             }
         }
@@ -206,7 +210,7 @@ impl Speaker {
                 let sessions = self
                     .peers
                     .iter()
-                    .map(|(&id, peer)| (id, peer.view.borrow().clone()))
+                    .map(|(&id, peer)| (id, self.view(id, peer)))
                     .collect();
                 let listeners = Family::ALL
                     .into_iter()
@@ -223,6 +227,14 @@ impl Speaker {
             SpeakerCommand::Shutdown(..) => {}
             #[cfg(test)]
             SpeakerCommand::Panic(id) => self.tell(id, Command::Panic).await,
+        }
+    }
+
+    fn view(&self, id: PeerId, peer: &Peer) -> SessionView {
+        let bfd = self.bfd.view(id);
+        SessionView {
+            bfd,
+            ..peer.view.borrow().clone()
         }
     }
 
@@ -250,6 +262,7 @@ impl Speaker {
         if let Some(other) = self.by_address.insert(config.address, id) {
             warn!(peer = %config.name, address = %config.address, %other, "two peers with one address: connections go to the newer");
         }
+        self.bfd.set(id, &config);
         self.start_task(id, config, Duration::ZERO);
     }
 
@@ -286,6 +299,7 @@ impl Speaker {
             self.forget_address(id, &old);
             self.by_address.insert(config.address, id);
         }
+        self.bfd.set(id, &config);
         let lacks_key = if config.password.is_none() && old.password.is_none() {
             false
         } else {
@@ -303,6 +317,7 @@ impl Speaker {
             Command::Stop(Stop::Notify(Notification::new(ErrorCode::PEER_DECONFIGURED))),
         )
         .await;
+        self.bfd.remove(id);
         if let Some(peer) = self.peers.remove(&id) {
             self.forget_address(id, &peer.config);
         }
@@ -456,6 +471,7 @@ impl Speaker {
 
     async fn shutdown(&mut self, how: &Stop) {
         self.listeners.abort_all();
+        self.bfd.shutdown().await;
         for peer in self.peers.values() {
             // A task that is gone needs no telling.
             let _ = peer.commands.send(Command::Stop(how.clone())).await;

@@ -4,6 +4,7 @@
 //! calls [`Session::handle_timeout`] no later than [`Session::poll_timeout`]. Up to two connections exist at a time,
 //! one dialled and one accepted, until `collision` has chosen.
 
+mod bfd;
 pub mod collision;
 pub mod config;
 mod connection;

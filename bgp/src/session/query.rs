@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::asn::Asn;
+use crate::bfd::BfdView;
 
 /// The states of RFC 4271 §8.2.2, in its words.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -63,6 +64,8 @@ pub struct SessionView {
     pub flaps: u64,
     /// What was negotiated; `None` unless Established.
     pub negotiated: Option<NegotiatedView>,
+    /// How the path to the peer is; `None` without BFD.
+    pub bfd: Option<BfdView>,
 }
 
 /// What a session negotiated.

@@ -1,5 +1,6 @@
 //! Two sessions, a pipe and a clock that only moves when told.
 
+mod bfd;
 mod graceful_restart;
 mod retry;
 mod transitions;

@@ -89,6 +89,8 @@ error_codes! {
     OUT_OF_RESOURCES = (6, 8), "out of resources";
     /// RFC 8538 §3.
     HARD_RESET = (6, 9), "hard reset";
+    /// RFC 9384 §3.
+    BFD_DOWN = (6, 10), "BFD down";
     /// RFC 7313 §5.
     INVALID_REFRESH_LENGTH = (7, 1), "invalid ROUTE-REFRESH length";
     /// RFC 9687 §3.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr;
@@ -13,7 +14,7 @@ use crate::cli::output::{Format, ListWriter};
 use crate::cli::peers::{address, families};
 use crate::cli::table::printable;
 use crate::control::client::Client;
-use crate::control::protocol::{PeerItem, PeerList, path};
+use crate::control::protocol::{BfdItem, PeerItem, PeerList, path};
 
 /// Arguments of `pipit peer`.
 #[derive(Debug, clap::Args)]
@@ -106,9 +107,10 @@ fn details(peer: &PeerItem, now: Timestamp) -> Vec<(&'static str, String)> {
         hostname,
         software,
         resource,
+        bfd,
     } = peer;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    vec![
+    let lines = [
         ("Name", name.clone()),
         ("Address", address(peer)),
         ("Port", port.to_string()),
@@ -137,5 +139,50 @@ fn details(peer: &PeerItem, now: Timestamp) -> Vec<(&'static str, String)> {
         ("Prefixes received", prefixes_received.to_string()),
         ("Prefixes accepted", prefixes_accepted.to_string()),
         ("Prefixes sent", prefixes_sent.to_string()),
+    ];
+    lines.into_iter().chain(bfd_details(bfd.as_ref())).collect()
+}
+
+/// As [`details`], of the BFD session.
+fn bfd_details(bfd: Option<&BfdItem>) -> Vec<(&'static str, String)> {
+    let Some(bfd) = bfd else {
+        return vec![("BFD", "off".to_owned())];
+    };
+    let BfdItem {
+        state,
+        remote_state,
+        path,
+        diagnostic,
+        remote_diagnostic,
+        discriminator,
+        remote_discriminator,
+        tx_interval_us,
+        rx_interval_us,
+        detection_time_us,
+        flaps,
+        error,
+    } = bfd;
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let time = |micros: &Option<u64>| {
+        micros.map_or_else(String::new, |micros| {
+            format!("{} ms", Duration::from_micros(micros).as_secs_f64() * 1e3)
+        })
+    };
+    let hex = |number: u32| format!("{number:#010x}");
+    vec![
+        ("BFD", format!("{state}, {path}")),
+        ("BFD remote state", remote_state.clone()),
+        ("BFD error", text(error)),
+        ("BFD diagnostic", text(diagnostic)),
+        ("BFD remote diagnostic", text(remote_diagnostic)),
+        ("BFD send interval", time(tx_interval_us)),
+        ("BFD receive interval", time(rx_interval_us)),
+        ("BFD detection time", time(detection_time_us)),
+        ("BFD discriminator", hex(*discriminator)),
+        (
+            "BFD remote discriminator",
+            remote_discriminator.map_or_else(String::new, hex),
+        ),
+        ("BFD flaps", flaps.to_string()),
     ]
 }

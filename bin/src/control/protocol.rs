@@ -181,6 +181,38 @@ pub struct PeerItem {
     pub software: Option<String>,
     /// The Calico object that it comes from: `BGPPeer/rack-1`, `Node/node-2`.
     pub resource: String,
+    /// The BFD session; `None` where BFD is off.
+    #[serde(default)]
+    pub bfd: Option<BfdItem>,
+}
+
+/// A peer's BFD session (RFC 5880).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BfdItem {
+    /// `AdminDown`, `Down`, `Init` or `Up`.
+    pub state: String,
+    /// The same as the peer last said it; `Down` until it says anything.
+    pub remote_state: String,
+    /// `single-hop` or `multihop`.
+    pub path: String,
+    /// Why our state last changed; `None` while nothing went wrong.
+    pub diagnostic: Option<String>,
+    /// Why the peer's did, as it last said.
+    pub remote_diagnostic: Option<String>,
+    /// Our discriminator.
+    pub discriminator: u32,
+    /// The peer's; `None` while it is unknown.
+    pub remote_discriminator: Option<u32>,
+    /// Interval between our packets, before jitter; `None`: none are sent.
+    pub tx_interval_us: Option<u64>,
+    /// The longest interval between the peer's packets; `None` while it is unknown.
+    pub rx_interval_us: Option<u64>,
+    /// Silence that ends the session; `None` while it is unknown.
+    pub detection_time_us: Option<u64>,
+    /// How often an Up session was lost.
+    pub flaps: u64,
+    /// Why packets cannot be sent or received; `None` when they can.
+    pub error: Option<String>,
 }
 
 /// How a route entered BGP (RFC 4271 §4.3).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use pipit_bgp::bfd::BfdView;
 use pipit_bgp::io::SpeakerHandle;
 use pipit_bgp::session::query::{NegotiatedView, SessionView, State};
 use pipit_bgp::wire::attr::Origin as WireOrigin;
@@ -21,8 +22,8 @@ use tokio::sync::watch;
 
 use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
-    API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff, FibItem,
-    FibNextHop, FibSync, HeldItem, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem,
+    API_VERSION, AsPathElement, BfdItem, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff,
+    FibItem, FibNextHop, FibSync, HeldItem, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem,
     RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
@@ -327,6 +328,26 @@ fn peer_item(view: SessionView, origin: &PeerOrigin, counts: FamilyMap<PeerCount
         hostname: negotiated.and_then(|negotiated| negotiated.hostname.clone()),
         software: negotiated.and_then(|negotiated| negotiated.software.clone()),
         resource: origin.resource.to_string(),
+        bfd: view.bfd.map(bfd_item),
+    }
+}
+
+fn bfd_item(view: BfdView) -> BfdItem {
+    let known = |number: u64| Some(number).filter(|number| *number > 0);
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    BfdItem {
+        state: view.state.to_string(),
+        remote_state: view.remote_state.to_string(),
+        path: view.path.name().to_owned(),
+        diagnostic: said(view.diagnostic),
+        remote_diagnostic: said(view.remote_diagnostic),
+        discriminator: view.discriminator,
+        remote_discriminator: Some(view.remote_discriminator).filter(|number| *number > 0),
+        tx_interval_us: known(view.tx_interval_us),
+        rx_interval_us: known(view.rx_interval_us),
+        detection_time_us: known(view.detection_time_us),
+        flaps: view.flaps,
+        error: view.error,
     }
 }
 

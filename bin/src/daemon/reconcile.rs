@@ -13,7 +13,7 @@ use pipit_datastore::lower;
 use pipit_rib::io::task::{Command, RibHandle};
 use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 /// Why a peer exists, for queries.
 #[derive(Clone, Debug)]
@@ -52,7 +52,6 @@ pub struct Reconciler {
     is_configured: bool,
     /// What the command line says, which wins.
     route_protocol: Option<u8>,
-    unsupported: BTreeSet<String>,
 }
 
 impl Reconciler {
@@ -76,14 +75,12 @@ impl Reconciler {
             next_id: 1,
             is_configured: false,
             route_protocol,
-            unsupported: BTreeSet::new(),
         };
         (reconciler, watched)
     }
 
     /// Makes a desired state be in force.
     pub async fn apply(&mut self, state: &DesiredState) {
-        self.warn_unsupported(state);
         self.apply_node(state).await;
         // Policy before routes and peers: nothing is announced or written by rules that no longer hold.
         self.apply_policy(state).await;
@@ -251,23 +248,5 @@ impl Reconciler {
             .filter_map(|session| Some((self.peers.get(&session.name)?.id, origin(session))))
             .collect();
         self.origins.send_replace(Arc::new(origins));
-    }
-
-    /// What the resources ask for and this version does not do is said by name, once.
-    fn warn_unsupported(&mut self, state: &DesiredState) {
-        let mut asked = BTreeSet::new();
-        for session in state
-            .sessions()
-            .filter(|session| session.extensions.bfd.flatten().is_some())
-        {
-            asked.insert(format!(
-                "{}: pipit.io/bfd: BFD does not run yet; the hold timer detects failures",
-                session.name
-            ));
-        }
-        for text in asked.difference(&self.unsupported) {
-            warn!("{text}");
-        }
-        self.unsupported = asked;
     }
 }

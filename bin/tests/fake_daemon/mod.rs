@@ -214,6 +214,7 @@ fn peer(last: u8, state: PeerState) -> PeerItem {
         hostname: None,
         software: None,
         resource: format!("Node/node-{last}"),
+        bfd: None,
     }
 }
 

@@ -61,6 +61,7 @@ fn peer(name: &str, state: PeerState) -> PeerItem {
         hostname: None,
         software: None,
         resource: "Node/node-2".into(),
+        bfd: None,
     }
 }
 

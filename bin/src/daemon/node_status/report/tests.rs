@@ -54,6 +54,7 @@ fn peer_of(name: &str, address: &str, kind: PeerKind, state: PeerState) -> PeerI
         hostname: None,
         software: None,
         resource: String::new(),
+        bfd: None,
     }
 }
 
