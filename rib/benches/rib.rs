@@ -29,7 +29,7 @@ const OWN_AS: Asn = Asn(64512);
 const SHARING: u32 = 6;
 
 fn main() {
-    divan::main();
+    divan::Divan::from_args().sample_count(20).main();
 }
 
 fn ipv4() -> FamilySet {
