@@ -6,10 +6,16 @@ mod transitions;
 
 use bytes::BytesMut;
 
+use super::change::classify;
+use super::timers::UNREAD_GRACE;
 use super::*;
 use crate::asn::Asn;
-use crate::family::Family;
+use crate::family::{Family, FamilySet};
 use crate::session::config::{GracefulRestart, HoldReason, Secret};
+use crate::wire::iana::message;
+use crate::wire::open::Open;
+use crate::wire::route_refresh;
+use crate::wire::update::UpdateBatch;
 
 const LOW: &str = "10.0.0.1";
 const HIGH: &str = "10.0.0.2";
