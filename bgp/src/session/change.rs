@@ -57,6 +57,7 @@ impl Session {
     /// Runs with another configuration from now on; resets the session only where that is unavoidable.
     pub fn change(&mut self, now: Instant, new: PeerConfig) {
         let class = self.classify(&new);
+        let reasons = reset_reasons(&self.config, &new);
         if class == ChangeClass::Reset {
             let words = Notification::new(ErrorCode::OTHER_CONFIGURATION_CHANGE);
             self.stop_and(&Stop::Notify(words), Meanwhile::between(&self.config, &new));
@@ -67,11 +68,11 @@ impl Session {
         match class {
             ChangeClass::None => {}
             ChangeClass::Reset => {
-                self.last_error = Some("configuration changed".into());
+                self.last_error = Some(format!("configuration changed: {}", reasons.join(", ")));
                 self.start(now);
             }
             ChangeClass::Live => {
-                if self.config.passive && !matches!(self.dial, Dial::Off) {
+                if self.config.passive && !matches!(self.dial, Dial::Off | Dial::Shut(_)) {
                     self.set_dial(Dial::Off);
                 } else if !self.config.passive
                     && self.is_started
@@ -87,11 +88,20 @@ impl Session {
     }
 }
 
-/// What it takes to get from one configuration to another. Taken apart without `..`: a new field must be placed.
+/// What it takes to get from one configuration to another.
 pub(super) fn classify(old: &PeerConfig, new: &PeerConfig) -> ChangeClass {
     if old == new {
-        return ChangeClass::None;
+        ChangeClass::None
+    } else if reset_reasons(old, new).is_empty() {
+        ChangeClass::Live
+    } else {
+        ChangeClass::Reset
     }
+}
+
+/// The changes that need a new connection or a new OPEN, in an operator's words. Taken apart without `..`: a new field
+/// must be placed.
+pub(super) fn reset_reasons(old: &PeerConfig, new: &PeerConfig) -> Vec<&'static str> {
     let PeerConfig {
         address,
         interface,
@@ -121,24 +131,25 @@ pub(super) fn classify(old: &PeerConfig, new: &PeerConfig) -> ChangeClass {
     // A new restart time may wait for the next OPEN; whether there is graceful restart at all may not.
     let same_restart =
         std::mem::discriminant(graceful_restart) == std::mem::discriminant(&old.graceful_restart);
-    let is_live = *address == old.address
-        && *interface == old.interface
-        && *remote_as == old.remote_as
-        && *local_as == old.local_as
-        && *router_id == old.router_id
-        && *source == old.source
-        && *held == old.held
-        && *families == old.families
-        && *hold_time == old.hold_time
-        && *add_path == old.add_path
-        && *extended_next_hop == old.extended_next_hop
-        && *ttl_security == old.ttl_security
-        && *password == old.password
-        && *role == old.role
-        && same_restart;
-    if is_live {
-        ChangeClass::Live
-    } else {
-        ChangeClass::Reset
-    }
+    let rows = [
+        (*address == old.address, "address"),
+        (*interface == old.interface, "interface"),
+        (*remote_as == old.remote_as, "AS"),
+        (*local_as == old.local_as, "local AS"),
+        (*router_id == old.router_id, "router id"),
+        (*source == old.source, "source address"),
+        (*held == old.held, "held"),
+        (*families == old.families, "families"),
+        (*hold_time == old.hold_time, "hold time"),
+        (*add_path == old.add_path, "ADD-PATH"),
+        (*extended_next_hop == old.extended_next_hop, "extended next hop"),
+        (*ttl_security == old.ttl_security, "TTL security"),
+        (*password == old.password, "password"),
+        (*role == old.role, "role"),
+        (same_restart, "graceful restart"),
+    ];
+    rows.into_iter()
+        .filter(|(is_same, _)| !is_same)
+        .map(|(_, name)| name)
+        .collect()
 }

@@ -22,6 +22,9 @@ pub(super) enum Dial {
     Retry(Instant),
     /// Next try, after an error: RFC 4271's IdleHoldTimer.
     IdleHold(Instant),
+    /// The peer sent too much: until then nothing is dialled, and nothing taken either, or what it dials would bring
+    /// the same again at once.
+    Shut(Instant),
 }
 
 impl Session {
@@ -44,12 +47,22 @@ impl Session {
         match ending {
             Ending::Unanswered => Dial::Retry(later(now, self.jittered(retry))),
             Ending::Lost => Dial::IdleHold(later(now, idle)),
+            Ending::Overrun => Dial::Shut(later(now, IDLE_HOLD_MAX.max(idle))),
             Ending::Ceased => Dial::IdleHold(later(now, retry.max(idle))),
             Ending::Error => {
                 let wait = self.idle_hold;
                 self.idle_hold = wait.saturating_mul(2).min(IDLE_HOLD_MAX.max(idle));
                 Dial::IdleHold(later(now, wait))
             }
+        }
+    }
+
+    /// The operator has done something about it: an idle peer is tried, or let in, now.
+    pub fn retry(&mut self, now: Instant) {
+        if self.is_started && matches!(self.dial, Dial::Retry(_) | Dial::IdleHold(_) | Dial::Shut(_)) {
+            self.idle_hold = self.config.idle_hold;
+            self.dial = Dial::Off;
+            self.dial_at(now);
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum Ending {
     Lost,
     /// Ended on purpose by either side (Cease).
     Ceased,
+    /// The peer exceeded what we take (6/1, 6/8).
+    Overrun,
     /// Somebody erred, and will again: tried ever more slowly.
     Error,
 }
@@ -102,7 +104,11 @@ impl Session {
             None => (self.retainable(direction), Ending::Lost),
             Some(notification) => {
                 self.send_last_words(direction, notification.clone());
-                ((FamilySet::EMPTY, None), Ending::of(notification.error))
+                let ending = match notification.error {
+                    ErrorCode::MAX_PREFIXES | ErrorCode::OUT_OF_RESOURCES => Ending::Overrun,
+                    error => Ending::of(error),
+                };
+                ((FamilySet::EMPTY, None), ending)
             }
         };
         self.end(now, direction, reason, retain, ending);
@@ -168,7 +174,7 @@ impl Session {
         }
         self.resume(now, direction.opposite());
         if self.is_started && self.is_unconnected() && !matches!(self.dial, Dial::Connecting(_)) {
-            self.dial = if self.config.passive {
+            self.dial = if self.config.passive && ending != Ending::Overrun {
                 Dial::Off
             } else {
                 self.next_dial(now, ending)
@@ -193,6 +199,9 @@ impl Session {
     }
 
     pub(super) fn send_notification(&mut self, direction: Direction, notification: &Notification) {
+        if notification.error != ErrorCode::COLLISION_RESOLUTION {
+            self.last_error_sent = Some(notification.to_string());
+        }
         self.actions
             .push_back(Action::Send(direction, notification.encode()));
     }

@@ -8,6 +8,7 @@ mod change;
 pub mod collision;
 pub mod config;
 mod connection;
+pub mod counts;
 mod dial;
 mod ending;
 mod establish;
@@ -28,6 +29,7 @@ use crate::session::change::Meanwhile;
 use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
 use crate::session::connection::{Connection, Phase};
+use crate::session::counts::MessageCounts;
 use crate::session::dial::Dial;
 use crate::session::ending::Ending;
 use crate::session::negotiate::Resumption;
@@ -103,6 +105,9 @@ pub struct Session {
     beat: Option<Instant>,
     actions: VecDeque<Action>,
     last_error: Option<String>,
+    last_error_sent: Option<String>,
+    last_error_received: Option<String>,
+    received: MessageCounts,
     flaps: u64,
 }
 
@@ -123,6 +128,9 @@ impl Session {
             beat: None,
             actions: VecDeque::new(),
             last_error: None,
+            last_error_sent: None,
+            last_error_received: None,
+            received: MessageCounts::default(),
             flaps: 0,
         }
     }
@@ -152,13 +160,28 @@ impl Session {
             _ if !self.is_started => State::Idle,
             Dial::Connecting(_) => State::Connect,
             Dial::Off | Dial::Retry(_) => State::Active,
-            Dial::IdleHold(_) => State::Idle,
+            Dial::IdleHold(_) | Dial::Shut(_) => State::Idle,
         })
     }
 
     /// Why the last session or attempt ended.
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
+    }
+
+    /// The last NOTIFICATION sent, in words; collisions do not count.
+    pub fn last_error_sent(&self) -> Option<&str> {
+        self.last_error_sent.as_deref()
+    }
+
+    /// The last NOTIFICATION received, in words; collisions do not count.
+    pub fn last_error_received(&self) -> Option<&str> {
+        self.last_error_received.as_deref()
+    }
+
+    /// Messages taken from the peer; their octets are the caller's to count.
+    pub fn received(&self) -> MessageCounts {
+        self.received
     }
 
     /// How often an Established session has ended.
@@ -208,7 +231,7 @@ impl Session {
 
     /// Whether a connection from the peer would be taken.
     pub fn accepts(&self) -> bool {
-        self.is_started
+        self.is_started && !matches!(self.dial, Dial::Shut(_))
     }
 
     /// TcpConnectionConfirmed, Tcp_CR_Acked: a connection stands. One that is taken replaces what stood in its place,
@@ -222,7 +245,7 @@ impl Session {
         if direction == Direction::Outgoing {
             self.dial = Dial::Off;
         }
-        if !self.is_started {
+        if !self.accepts() {
             return Connected::Refused(Notification::new(ErrorCode::CONNECTION_REJECTED));
         }
         if let Some(established) = self.established() {

@@ -42,6 +42,7 @@ impl Session {
                     return self.fail(now, direction, Some(&notification), reason);
                 }
             };
+            self.received.count(header.kind);
             // The message stays in the buffer while it is read; what it leaves behind is copied out.
             let taken =
                 self.handle_message(now, direction, header.kind, &bytes.as_ref()[..header.len], batch);
@@ -182,6 +183,9 @@ impl Session {
             return;
         };
         let reason = format!("received: {notification}");
+        if notification.error != ErrorCode::COLLISION_RESOLUTION {
+            self.last_error_received = Some(notification.to_string());
+        }
         let ending = Ending::of(notification.error);
         let retain = if notification.is_hard_reset() {
             (FamilySet::EMPTY, None)

@@ -65,7 +65,11 @@ impl Session {
                 self.handle_dial_failed(now, "timed out");
             }
             Dial::Retry(at) | Dial::IdleHold(at) if at <= now => self.dial_now(now),
-            Dial::Off | Dial::Connecting(_) | Dial::Retry(_) | Dial::IdleHold(_) => {}
+            Dial::Shut(at) if at <= now => {
+                self.dial = Dial::Off;
+                self.dial_at(now);
+            }
+            Dial::Off | Dial::Connecting(_) | Dial::Retry(_) | Dial::IdleHold(_) | Dial::Shut(_) => {}
         }
         for direction in [Direction::Outgoing, Direction::Incoming] {
             self.connection_timeout(now, direction);
@@ -76,7 +80,7 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let dial = match self.dial {
             Dial::Off => None,
-            Dial::Connecting(at) | Dial::Retry(at) | Dial::IdleHold(at) => Some(at),
+            Dial::Connecting(at) | Dial::Retry(at) | Dial::IdleHold(at) | Dial::Shut(at) => Some(at),
         };
         let timers = [&self.outgoing, &self.incoming]
             .into_iter()
