@@ -160,6 +160,7 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
         is_client: session.is_route_reflector_client(),
         allowed_local_as: u8::try_from(session.allowed_local_as).unwrap_or(u8::MAX),
         max_prefixes: Some(session.max_prefixes()),
+        enforces_first_as: session.enforces_first_as(),
         accepts_local_pref: session.accepts_local_preference(),
         role: session.extensions.role,
         import: filters(&session.import_filters, |rules| &rules.import),

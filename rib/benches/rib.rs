@@ -71,6 +71,7 @@ fn connect(rib: &mut Rib, id: u32) {
         allowed_local_as: 0,
         max_prefixes: None,
         accepts_local_pref: false,
+        enforces_first_as: false,
         role: None,
         import: filters(),
         export: filters(),

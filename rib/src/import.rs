@@ -23,6 +23,8 @@ use crate::rib::{Shared, interface_of};
 pub enum Rejected {
     /// Our AS stands in the path more often than allowed (RFC 4271 §9.1.2).
     AsLoop,
+    /// The path does not begin with the peer's AS (RFC 4271 §6.3).
+    FirstAs,
     /// ORIGINATOR_ID is ours (RFC 4456 §8).
     OriginatorLoop,
     /// One of our cluster ids is in the CLUSTER_LIST (RFC 4456 §8).
@@ -39,6 +41,7 @@ impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Rejected::AsLoop => "our AS is in the path",
+            Rejected::FirstAs => "the path does not begin with the peer's AS",
             Rejected::OriginatorLoop => "we are the originator",
             Rejected::ClusterLoop => "our cluster is in the cluster list",
             Rejected::OwnNextHop => "the next hop is our own address",
@@ -162,6 +165,12 @@ fn check_attributes(
     let own_as_count = view.as_path().count_of(settings.local_as);
     if own_as_count > usize::from(settings.allowed_local_as) {
         return Err(Rejected::AsLoop);
+    }
+    if settings.enforces_first_as
+        && settings.peer_type() == PeerType::Ebgp
+        && !view.as_path().starts_with(&[settings.remote_as])
+    {
+        return Err(Rejected::FirstAs);
     }
     if facts.originator_id == Some(node.router_id) {
         return Err(Rejected::OriginatorLoop);

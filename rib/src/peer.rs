@@ -36,6 +36,8 @@ pub struct PeerSettings {
     pub max_prefixes: Option<u32>,
     /// LOCAL_PREF received over eBGP counts.
     pub accepts_local_pref: bool,
+    /// Its routes must name its AS first (RFC 4271 §6.3); eBGP only.
+    pub enforces_first_as: bool,
     /// Our role towards it (RFC 9234); `None`: no leak protection.
     pub role: Option<Role>,
     /// Import filters by family, in order.

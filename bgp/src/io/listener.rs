@@ -1,7 +1,7 @@
 //! Listening sockets: one a family, bound again while the port is taken, closed and moved live.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) enum Accepted {
     /// Not listening, for this reason; it is tried again.
     Failed(SocketAddr, String),
     /// A connection from this address.
-    Connection(IpAddr, TcpStream),
+    Connection(SocketAddr, TcpStream),
 }
 
 /// The speaker no longer wants to hear of this listener.
@@ -80,11 +80,7 @@ async fn accept(address: SocketAddr, listener: &TcpListener, accepted: &mpsc::Se
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if accepted
-                    .send(Accepted::Connection(peer.ip().to_canonical(), stream))
-                    .await
-                    .is_err()
-                {
+                if accepted.send(Accepted::Connection(peer, stream)).await.is_err() {
                     return;
                 }
             }

@@ -6,8 +6,6 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes};
@@ -23,6 +21,7 @@ use crate::io::{read_buffer, socket};
 use crate::peer_id::PeerId;
 use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
+use crate::session::counts::MessageCounts;
 use crate::session::output::Negotiated;
 use crate::session::query::{NegotiatedView, SessionView, State};
 use crate::session::{Action, Connected, Sending, Session, Stop};
@@ -42,20 +41,13 @@ pub(crate) enum Command {
     PathLost(Loss),
     /// End the session and the task.
     Stop(Stop),
+    /// Try an idle peer now.
+    Retry,
     /// Stop setting the Restart State bit.
     RecoveryDone,
     /// Panic, as a defect would.
     #[cfg(test)]
     Panic,
-}
-
-/// Messages counted by the task, read by queries.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Octets received on all connections.
-    pub(crate) octets_received: AtomicU64,
-    /// Octets sent on all connections.
-    pub(crate) octets_sent: AtomicU64,
 }
 
 struct Connection {
@@ -95,7 +87,8 @@ pub(crate) struct PeerTask {
     view: watch::Sender<SessionView>,
     since: u64,
     was_established: bool,
-    counters: Arc<Counters>,
+    sent: MessageCounts,
+    octets_received: u64,
 }
 
 enum Event {
@@ -139,7 +132,8 @@ impl PeerTask {
             view,
             since,
             was_established: false,
-            counters: Arc::default(),
+            sent: MessageCounts::default(),
+            octets_received: 0,
         };
         (task, watched)
     }
@@ -256,6 +250,7 @@ impl PeerTask {
             Command::Change(config) => self.session.change(now, *config),
             Command::Reset(notification, reason) => self.session.reset(now, &notification, reason),
             Command::PathLost(loss) => self.session.handle_path_lost(now, loss),
+            Command::Retry => self.session.retry(now),
             Command::RecoveryDone => self.session.recovery_done(),
             Command::Stop(_) => {}
             #[cfg(test)]
@@ -315,7 +310,7 @@ impl PeerTask {
             session,
             outgoing,
             incoming,
-            counters,
+            octets_received,
             ..
         } = self;
         let connection = match direction {
@@ -329,7 +324,7 @@ impl PeerTask {
             &mut connection.stream,
             &mut connection.received,
             |len, received| {
-                counters.octets_received.fetch_add(len as u64, Ordering::Relaxed);
+                *octets_received += len as u64;
                 session.handle_bytes(now, direction, received, &mut batch);
             },
         );
@@ -359,16 +354,22 @@ impl PeerTask {
 
     /// Writes what the socket takes, and tells the session and the RIB what became of it.
     fn write(&mut self, now: Instant, direction: Direction) {
-        let counters = Arc::clone(&self.counters);
+        let mut sent = self.sent;
         let Some(connection) = self.connection(direction).filter(|c| c.broken.is_none()) else {
             return;
         };
-        match connection.write(&counters) {
+        let result = connection.write(&mut sent);
+        self.sent = sent;
+        match result {
             Ok(written) => {
                 self.session.handle_sending(now, direction, written.sending);
                 (0..written.drained).for_each(|_| self.tell_rib(PeerBody::Drained));
             }
-            Err(error) => connection.broken = Some(error.to_string()),
+            Err(error) => {
+                if let Some(connection) = self.connection(direction) {
+                    connection.broken = Some(error.to_string());
+                }
+            }
         }
     }
 
@@ -488,17 +489,29 @@ impl PeerTask {
             self.was_established = is_established;
             self.since = now_secs();
         }
-        let (session, since) = (&self.session, self.since);
+        let (session, since, sent) = (&self.session, self.since, self.sent);
+        let received = MessageCounts {
+            octets: self.octets_received,
+            ..session.received()
+        };
         self.view.send_if_modified(|view| {
             let is_same = view.state == session.state()
                 && view.since == since
                 && view.flaps == session.flaps()
                 && view.last_error.as_deref() == session.last_error()
+                && view.last_error_sent.as_deref() == session.last_error_sent()
+                && view.last_error_received.as_deref() == session.last_error_received()
                 && view.port == session.config().port
                 && view.is_passive == session.config().passive
                 && view.name == session.config().name;
+            // Counters change all the time: they are brought up to date, and nobody is woken for them.
+            (view.sent, view.received) = (sent, received);
             if !is_same {
-                *view = view_of(session, since);
+                *view = SessionView {
+                    sent,
+                    received,
+                    ..view_of(session, since)
+                };
             }
             !is_same
         });
@@ -535,7 +548,7 @@ impl Connection {
     }
 
     /// Writes as much as the socket takes.
-    fn write(&mut self, counters: &Counters) -> io::Result<Written> {
+    fn write(&mut self, sent: &mut MessageCounts) -> io::Result<Written> {
         let mut drained = 0;
         let mut sending = Sending::Stuck;
         loop {
@@ -546,7 +559,10 @@ impl Connection {
                     self.frame.take()
                 });
                 match next {
-                    Some(bytes) => self.writing = bytes,
+                    Some(bytes) => {
+                        sent.count_frame(&bytes);
+                        self.writing = bytes;
+                    }
                     None => {
                         let sending = Sending::Done;
                         return Ok(Written { drained, sending });
@@ -555,7 +571,7 @@ impl Connection {
             }
             match self.stream.try_write(&self.writing) {
                 Ok(len) => {
-                    counters.octets_sent.fetch_add(len as u64, Ordering::Relaxed);
+                    sent.octets += len as u64;
                     self.writing.advance(len);
                     sending = Sending::Progress;
                 }
@@ -604,6 +620,10 @@ fn view_of(session: &Session, since: u64) -> SessionView {
         held: config.held.map(|reason| reason.to_string()),
         is_passive: config.passive,
         flaps: session.flaps(),
+        last_error_sent: session.last_error_sent().map(str::to_owned),
+        last_error_received: session.last_error_received().map(str::to_owned),
+        sent: MessageCounts::default(),
+        received: session.received(),
         negotiated: session.negotiated().map(negotiated_view),
         // The speaker knows.
         bfd: None,

@@ -141,7 +141,11 @@ pub(crate) fn scoped(address: IpAddr, interface: Option<&str>, port: u16) -> io:
     }
 }
 
-fn interface_index(name: &str) -> io::Result<u32> {
+/// The index by which the kernel knows an interface now.
+///
+/// # Errors
+/// There is no such interface.
+pub(crate) fn interface_index(name: &str) -> io::Result<u32> {
     let path = format!("/sys/class/net/{name}/ifindex");
     let text = std::fs::read_to_string(path)
         .map_err(|error| io::Error::new(error.kind(), format!("interface {name}: {error}")))?;

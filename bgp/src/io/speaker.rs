@@ -16,7 +16,7 @@ use crate::io::bfd::BfdPeers;
 use crate::io::listener::{self, Accepted};
 use crate::io::message::{PeerBody, PeerMessage};
 use crate::io::peer_task::{Command, PeerTask};
-use crate::io::tcp_md5;
+use crate::io::{socket, tcp_md5};
 use crate::peer_id::PeerId;
 use crate::session::Stop;
 use crate::session::config::PeerConfig;
@@ -41,6 +41,7 @@ enum SpeakerCommand {
     Change(PeerId, Box<PeerConfig>),
     Remove(PeerId),
     Reset(PeerId, Notification, String),
+    Retry(PeerId),
     RecoveryDone,
     Sessions(oneshot::Sender<Sessions>),
     Shutdown(Stop, oneshot::Sender<()>),
@@ -85,6 +86,11 @@ impl SpeakerHandle {
     /// Ends a peer's session with a NOTIFICATION; it starts again by itself.
     pub async fn reset_peer(&self, id: PeerId, notification: Notification, reason: String) {
         self.send(SpeakerCommand::Reset(id, notification, reason)).await;
+    }
+
+    /// Tries a peer that waits after an error now: the cause is gone.
+    pub async fn retry_peer(&self, id: PeerId) {
+        self.send(SpeakerCommand::Retry(id)).await;
     }
 
     /// Restart recovery is over: no further OPEN says that we are restarting (RFC 4724 §4.1).
@@ -135,7 +141,8 @@ pub struct Speaker {
     /// Where the sessions' common beat is counted from.
     started: Instant,
     peers: BTreeMap<PeerId, Peer>,
-    by_address: HashMap<IpAddr, PeerId>,
+    /// Several where a link-local address stands for neighbours on several interfaces; the newest last.
+    by_address: HashMap<IpAddr, Vec<PeerId>>,
     listening: FamilyMap<Option<Listening>>,
     tasks: JoinSet<PeerId>,
     task_ids: HashMap<tokio::task::Id, PeerId>,
@@ -150,7 +157,12 @@ impl Speaker {
     /// until [`SpeakerHandle::recovery_done`].
     pub fn spawn(is_restarting: bool, routes: mpsc::Sender<PeerMessage>) -> SpeakerHandle {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let speaker = Speaker {
+        tokio::spawn(Speaker::new(is_restarting, routes).run(commands));
+        SpeakerHandle(sender)
+    }
+
+    fn new(is_restarting: bool, routes: mpsc::Sender<PeerMessage>) -> Self {
+        Speaker {
             is_restarting,
             started: Instant::now(),
             peers: BTreeMap::new(),
@@ -162,9 +174,7 @@ impl Speaker {
             routes,
             bfd: BfdPeers::new(),
             accepted: mpsc::channel(ACCEPTED),
-        };
-        tokio::spawn(speaker.run(commands));
-        SpeakerHandle(sender)
+        }
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<SpeakerCommand>) {
@@ -200,6 +210,7 @@ impl Speaker {
             SpeakerCommand::Reset(id, notification, reason) => {
                 self.tell(id, Command::Reset(notification, reason)).await;
             }
+            SpeakerCommand::Retry(id) => self.tell(id, Command::Retry).await,
             SpeakerCommand::RecoveryDone => {
                 self.is_restarting = false;
                 for id in self.peers.keys().copied().collect::<Vec<_>>() {
@@ -259,9 +270,7 @@ impl Speaker {
     }
 
     fn add(&mut self, id: PeerId, config: PeerConfig) {
-        if let Some(other) = self.by_address.insert(config.address, id) {
-            warn!(peer = %config.name, address = %config.address, %other, "two peers with one address: connections go to the newer");
-        }
+        self.learn_address(id, &config);
         self.bfd.set(id, &config);
         self.start_task(id, config, Duration::ZERO);
     }
@@ -297,7 +306,7 @@ impl Speaker {
         let old = std::mem::replace(&mut peer.config, config.clone());
         if old.address != config.address {
             self.forget_address(id, &old);
-            self.by_address.insert(config.address, id);
+            self.learn_address(id, &config);
         }
         self.bfd.set(id, &config);
         let lacks_key = if config.password.is_none() && old.password.is_none() {
@@ -323,30 +332,55 @@ impl Speaker {
         }
     }
 
+    fn learn_address(&mut self, id: PeerId, config: &PeerConfig) {
+        let sharers = self.by_address.entry(config.address).or_default();
+        let rival = sharers.iter().find(|other| {
+            let other = self.peers.get(other).filter(|_| **other != id);
+            other.is_some_and(|other| other.config.interface == config.interface)
+        });
+        if let Some(other) = rival {
+            warn!(peer = %config.name, address = %config.address, %other, "two peers with one address: connections go to the newer");
+        }
+        sharers.push(id);
+    }
+
     /// A peer no longer has this address: its connections and its key go to another peer that has it, or to nobody.
     fn forget_address(&mut self, id: PeerId, config: &PeerConfig) {
-        if self.by_address.get(&config.address) != Some(&id) {
+        let Some(sharers) = self.by_address.get_mut(&config.address) else {
             return;
+        };
+        sharers.retain(|other| *other != id);
+        let heir = sharers.last().copied();
+        if heir.is_none() {
+            self.by_address.remove(&config.address);
         }
-        let heir = self
-            .peers
-            .iter()
-            .find(|(other, peer)| **other != id && peer.config.address == config.address);
-        let heir = heir.map(|(other, peer)| (*other, peer.config.clone()));
-        match heir {
-            Some((other, config)) => {
-                self.by_address.insert(config.address, other);
+        match heir.and_then(|heir| self.peers.get(&heir)) {
+            Some(heir) => {
+                let config = heir.config.clone();
                 self.set_listener_key(&config);
             }
-            None => {
-                self.by_address.remove(&config.address);
-                if config.password.is_some() {
-                    self.set_listener_key(&PeerConfig {
-                        password: None,
-                        ..config.clone()
-                    });
-                }
+            None if config.password.is_some() => {
+                self.set_listener_key(&PeerConfig {
+                    password: None,
+                    ..config.clone()
+                });
             }
+            None => {}
+        }
+    }
+
+    /// Whose connection it is that comes from an address: of several peers that of the interface it came over.
+    fn peer_at(&self, from: SocketAddr) -> Option<&Peer> {
+        let sharers = self.by_address.get(&from.ip())?.iter().rev();
+        let mut sharers = sharers.filter_map(|id| self.peers.get(id));
+        match from {
+            SocketAddr::V6(from) if from.scope_id() != 0 => sharers.find(|peer| {
+                let interface = peer.config.interface.as_deref();
+                interface.is_none_or(|name| {
+                    socket::interface_index(name).is_ok_and(|index| index == from.scope_id())
+                })
+            }),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => sharers.next(),
         }
     }
 
@@ -385,9 +419,8 @@ impl Speaker {
     }
 
     /// Gives a connection to its peer. A stranger's, or one too many, is closed at once: nothing is kept for it.
-    fn hand_over(&mut self, address: IpAddr, stream: TcpStream) {
-        let peer = self.by_address.get(&address).and_then(|id| self.peers.get(id));
-        match peer {
+    fn hand_over(&mut self, address: SocketAddr, stream: TcpStream) {
+        match self.peer_at(address) {
             Some(peer) if peer.lacks_key => {
                 debug!(peer = %peer.config.name, "connection refused: it would be unsigned");
             }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::asn::Asn;
 use crate::bfd::BfdView;
+use crate::session::counts::MessageCounts;
 
 /// The states of RFC 4271 §8.2.2, in its words.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -62,6 +63,14 @@ pub struct SessionView {
     pub is_passive: bool,
     /// How often an Established session has ended.
     pub flaps: u64,
+    /// The last NOTIFICATION that we sent, in words; `None`: none yet. Those of collisions are routine, and not here.
+    pub last_error_sent: Option<String>,
+    /// The last NOTIFICATION that the peer sent; as above.
+    pub last_error_received: Option<String>,
+    /// Messages to the peer.
+    pub sent: MessageCounts,
+    /// Messages from the peer.
+    pub received: MessageCounts,
     /// What was negotiated; `None` unless Established.
     pub negotiated: Option<NegotiatedView>,
     /// How the path to the peer is; `None` without BFD.

@@ -1,16 +1,22 @@
 //! Two sessions, a pipe and a clock that only moves when told.
 
 mod bfd;
+mod changes;
 mod graceful_restart;
 mod retry;
 mod transitions;
 
 use bytes::BytesMut;
 
+use super::timers::UNREAD_GRACE;
 use super::*;
 use crate::asn::Asn;
-use crate::family::Family;
+use crate::family::{Family, FamilySet};
 use crate::session::config::{GracefulRestart, HoldReason, Secret};
+use crate::wire::iana::message;
+use crate::wire::open::Open;
+use crate::wire::route_refresh;
+use crate::wire::update::UpdateBatch;
 
 const LOW: &str = "10.0.0.1";
 const HIGH: &str = "10.0.0.2";
@@ -417,47 +423,6 @@ fn a_held_peer_neither_dials_nor_accepts() {
     assert_eq!(bench.ends[0].dials, 0);
     assert!(!bench.ends[0].session.accepts());
     assert!(bench.ends[0].session.last_error().unwrap().contains("password"));
-}
-
-#[test]
-fn c202_harmless_changes_leave_the_session_alone_and_others_reset_it() {
-    let base = config(LOW, HIGH);
-    let class = |edit: &dyn Fn(&mut PeerConfig)| {
-        let mut new = base.clone();
-        edit(&mut new);
-        classify(&base, &new)
-    };
-    assert_eq!(class(&|_| ()), ChangeClass::None);
-    assert_eq!(
-        class(&|c| c.keepalive = Some(Duration::from_secs(1))),
-        ChangeClass::Live
-    );
-    assert_eq!(class(&|c| c.passive = true), ChangeClass::Live);
-    assert_eq!(class(&|c| c.port = 1790), ChangeClass::Live);
-    let restart = GracefulRestart::Restart {
-        restart_time: Duration::from_secs(5),
-    };
-    assert_eq!(class(&|c| c.graceful_restart = restart), ChangeClass::Live);
-    assert_eq!(
-        class(&|c| c.graceful_restart = GracefulRestart::Off),
-        ChangeClass::Reset
-    );
-    assert_eq!(
-        class(&|c| c.password = Some(Secret::new("x"))),
-        ChangeClass::Reset
-    );
-    assert_eq!(class(&|c| c.remote_as = Asn(1)), ChangeClass::Reset);
-    let mut bench = Bench::mesh(|_| (), |c| c.passive = true).start();
-    let (now, mut new) = (bench.now, base.clone());
-    new.keepalive = Some(Duration::from_secs(2));
-    bench.ends[0].session.change(now, new.clone());
-    bench.settle();
-    assert_eq!((bench.states(), bench.ends[0].downs.len()), (UP, 0));
-    new.hold_time = Duration::from_secs(30);
-    bench.ends[0].session.change(now, new);
-    bench.settle();
-    bench.advance(Duration::from_secs(10));
-    assert_eq!((bench.states(), bench.ends[0].downs.len()), (UP, 1));
 }
 
 #[test]

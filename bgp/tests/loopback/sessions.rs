@@ -52,6 +52,53 @@ async fn sessions_come_up_over_ipv6() {
 }
 
 #[tokio::test]
+async fn messages_are_counted_by_type_and_direction_and_the_last_errors_stay_visible() {
+    let nodes = pair(14, |_| (), |c| c.passive = true).await;
+    both_up(&nodes).await;
+    // End-of-RIB is the UPDATE of an empty table.
+    nodes[0]
+        .shows("counts", PEER, |view| {
+            let (sent, received) = (view.sent, view.received);
+            (sent.open, sent.update, received.open, received.update) == (1, 1, 1, 1)
+                && sent.keepalive >= 1
+                && received.keepalive >= 1
+                && sent.octets > 19 * 3
+                && received.octets > 19 * 3
+        })
+        .await;
+    let reset = Notification::new(ErrorCode::ADMINISTRATIVE_RESET);
+    nodes[0].speaker.reset_peer(PEER, reset, "test".into()).await;
+    nodes[1].hears("end", PEER, |heard| heard.downs.len() == 1).await;
+    both_up(&nodes).await;
+    let (ours, theirs) = (nodes[0].view(PEER).await, nodes[1].view(PEER).await);
+    assert_eq!((ours.sent.notification, theirs.received.notification), (1, 1));
+    let words = Some("administrative reset (6/4)".to_owned());
+    assert_eq!((ours.last_error, ours.last_error_sent), (None, words.clone()));
+    assert_eq!(
+        (theirs.last_error_received, theirs.last_error_sent),
+        (words, None)
+    );
+}
+
+#[tokio::test]
+async fn a_peer_over_its_limit_is_not_let_in_until_it_is_tried_again() {
+    let nodes = pair(15, |c| c.passive = true, |_| ()).await;
+    both_up(&nodes).await;
+    let too_many = Notification::new(ErrorCode::MAX_PREFIXES);
+    nodes[0]
+        .speaker
+        .reset_peer(PEER, too_many, "more than 5 IPv4 prefixes".into())
+        .await;
+    nodes[1].hears("end", PEER, |heard| heard.downs.len() == 1).await;
+    nodes[0].stays_down(PEER).await;
+    let view = nodes[0].view(PEER).await;
+    assert_eq!(view.state, State::Idle);
+    assert_eq!(view.last_error.as_deref(), Some("more than 5 IPv4 prefixes"));
+    nodes[0].speaker.retry_peer(PEER).await;
+    both_up(&nodes).await;
+}
+
+#[tokio::test]
 async fn a_removed_peer_hears_that_it_is_and_one_added_again_is_found() {
     let nodes = pair(5, |_| (), |_| ()).await;
     both_up(&nodes).await;

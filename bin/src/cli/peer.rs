@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use pipit_bgp::session::counts::MessageCounts;
 use unicode_width::UnicodeWidthStr;
 
 use crate::cli::GlobalArgs;
@@ -97,6 +98,10 @@ fn details(peer: &PeerItem, now: Timestamp) -> Vec<(&'static str, String)> {
         prefixes_accepted,
         prefixes_sent,
         last_error,
+        last_error_sent,
+        last_error_received,
+        messages_sent,
+        messages_received,
         held,
         passive,
         flaps,
@@ -122,6 +127,8 @@ fn details(peer: &PeerItem, now: Timestamp) -> Vec<(&'static str, String)> {
         ("Since", format!("{since} ({})", age(*since, now))),
         ("Held", text(held)),
         ("Last error", text(last_error)),
+        ("Last error sent", text(last_error_sent)),
+        ("Last error received", text(last_error_received)),
         ("Flaps", flaps.to_string()),
         ("Dialling", if *passive { "passive" } else { "active" }.to_owned()),
         (
@@ -139,6 +146,8 @@ fn details(peer: &PeerItem, now: Timestamp) -> Vec<(&'static str, String)> {
         ("Prefixes received", prefixes_received.to_string()),
         ("Prefixes accepted", prefixes_accepted.to_string()),
         ("Prefixes sent", prefixes_sent.to_string()),
+        ("Messages received", messages(messages_received)),
+        ("Messages sent", messages(messages_sent)),
     ];
     lines.into_iter().chain(bfd_details(bfd.as_ref())).collect()
 }
@@ -185,4 +194,19 @@ fn bfd_details(bfd: Option<&BfdItem>) -> Vec<(&'static str, String)> {
         ),
         ("BFD flaps", flaps.to_string()),
     ]
+}
+
+fn messages(counts: &MessageCounts) -> String {
+    let MessageCounts {
+        open,
+        update,
+        notification,
+        keepalive,
+        route_refresh,
+        octets,
+    } = counts;
+    format!(
+        "{open} OPEN, {update} UPDATE, {notification} NOTIFICATION, {keepalive} KEEPALIVE, \
+         {route_refresh} ROUTE-REFRESH; {octets} octets"
+    )
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
+use pipit_bgp::session::counts::MessageCounts;
 use pipit_bgp::{Asn, ClusterId, Family, RouterId};
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +162,18 @@ pub struct PeerItem {
     pub prefixes_sent: u64,
     /// Why the last session or attempt ended; `None` when nothing went wrong yet.
     pub last_error: Option<String>,
+    /// The last NOTIFICATION that we sent, collisions left out; `None`: none yet.
+    #[serde(default)]
+    pub last_error_sent: Option<String>,
+    /// The last NOTIFICATION that the peer sent, collisions left out; `None`: none yet.
+    #[serde(default)]
+    pub last_error_received: Option<String>,
+    /// Messages to the peer since it was configured.
+    #[serde(default)]
+    pub messages_sent: MessageCounts,
+    /// Messages from the peer since it was configured.
+    #[serde(default)]
+    pub messages_received: MessageCounts,
     /// Why the session must not run; `None` when it may.
     pub held: Option<String>,
     /// We never dial it.

@@ -211,8 +211,13 @@ impl Reconciler {
             match self.peers.get_mut(&session.name) {
                 Some(peer) => {
                     if peer.settings != settings {
+                        let has_other_limit = peer.settings.max_prefixes != settings.max_prefixes;
                         peer.settings = settings.clone();
                         self.rib.send(Command::SetPeer(peer.id, Box::new(settings))).await;
+                        // A peer that waits because of the old limit need not any longer.
+                        if has_other_limit {
+                            self.speaker.retry_peer(peer.id).await;
+                        }
                     }
                     if peer.config != config {
                         peer.config = config.clone();

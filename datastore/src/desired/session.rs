@@ -209,6 +209,12 @@ impl Session {
         self.extensions.local_preference_accept.unwrap_or(false)
     }
 
+    /// Whether eBGP routes must name the neighbour's AS first. Route servers leave theirs out (RFC 7947 §2.2.2), so it
+    /// is off unless asked for.
+    pub fn enforces_first_as(&self) -> bool {
+        self.extensions.enforce_first_as.unwrap_or(false)
+    }
+
     /// Families whose routes it carries.
     pub fn families(&self) -> FamilySet {
         self.extensions.families.unwrap_or(FamilySet::only(self.family()))

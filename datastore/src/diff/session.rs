@@ -61,6 +61,8 @@ pub enum SessionSetting {
     Bfd,
     /// LOCAL_PREF on eBGP.
     LocalPreferenceAccept,
+    /// Whether paths must begin with the neighbour's AS.
+    EnforceFirstAs,
 }
 
 impl SessionSetting {
@@ -84,7 +86,8 @@ impl SessionSetting {
             | SessionSetting::AllowedLocalAs
             | SessionSetting::ImportFilters
             | SessionSetting::ExportFilters
-            | SessionSetting::LocalPreferenceAccept => ChangeClass::RouteRefresh,
+            | SessionSetting::LocalPreferenceAccept
+            | SessionSetting::EnforceFirstAs => ChangeClass::RouteRefresh,
             SessionSetting::Origin
             | SessionSetting::Port
             | SessionSetting::Passive
@@ -170,6 +173,7 @@ impl SessionSetting {
                 },
             ),
             SessionSetting::LocalPreferenceAccept => session.accepts_local_preference().to_string(),
+            SessionSetting::EnforceFirstAs => session.enforces_first_as().to_string(),
         }
     }
 
@@ -202,6 +206,7 @@ impl SessionSetting {
             SessionSetting::Role => "role",
             SessionSetting::Bfd => "BFD",
             SessionSetting::LocalPreferenceAccept => "LOCAL_PREF on eBGP",
+            SessionSetting::EnforceFirstAs => "first AS",
         }
     }
 }
@@ -253,6 +258,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         role,
         bfd: _,
         local_preference_accept: _,
+        enforce_first_as: _,
         said: _,
     } = extensions.as_ref();
     let was = old.extensions.as_ref();
@@ -317,6 +323,10 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         (
             old.accepts_local_preference() != new.accepts_local_preference(),
             SessionSetting::LocalPreferenceAccept,
+        ),
+        (
+            old.enforces_first_as() != new.enforces_first_as(),
+            SessionSetting::EnforceFirstAs,
         ),
     ]
     .into_iter()

@@ -45,6 +45,8 @@ pub struct PeerExtensions {
     pub bfd: Option<Option<Bfd>>,
     /// Accept LOCAL_PREF on eBGP.
     pub local_preference_accept: Option<bool>,
+    /// eBGP paths must begin with the neighbour's AS (RFC 4271 §6.3).
+    pub enforce_first_as: Option<bool>,
     /// The readable annotations as written, for notes.
     pub said: Vec<(String, String)>,
 }
@@ -135,13 +137,21 @@ fn each(
                 let shown = super::scalar::show(&Value::String(text.into_owned()));
                 problems.add(field(), format!("{shown} is not {wanted}; {CONSEQUENCE}"));
             }
-            None => problems.add(
-                field(),
-                format!("there is no such annotation here; {CONSEQUENCE}"),
-            ),
+            None => problems.add(field(), format!("{}; {CONSEQUENCE}", unknown(short))),
         }
     }
     said
+}
+
+/// What is wrong with an annotation that does not exist.
+fn unknown(name: &str) -> &'static str {
+    if name.starts_with("tcp-ao") {
+        // Said by name: whoever asks for it must not believe that the session has it.
+        "TCP-AO (RFC 5925) is not supported, and the session runs without it: use the BGPPeer's password (TCP MD5), \
+         ttlSecurity, or both"
+    } else {
+        "there is no such annotation here"
+    }
 }
 
 enum Outcome {
@@ -203,6 +213,7 @@ impl PeerExtensions {
                 "off, or tx=300ms rx=300ms multiplier=3 or a part of it",
             ),
             "local-preference-accept" => take(&mut self.local_preference_accept, boolean(text), BOOLEAN),
+            "enforce-first-as" => take(&mut self.enforce_first_as, boolean(text), BOOLEAN),
             _ => return None,
         })
     }
@@ -394,10 +405,11 @@ mod tests {
             "pipit.io/extended-next-hop": true, "pipit.io/graceful-restart": "helper",
             "pipit.io/route-reflector-client": "false", "pipit.io/role": "rs-client",
             "pipit.io/bfd": "tx=100ms multiplier=5", "pipit.io/local-preference-accept": "true",
+            "pipit.io/enforce-first-as": "true",
             "example.com/other": "x",
         }));
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(read.said.len(), 14);
+        assert_eq!(read.said.len(), 15);
         assert_eq!(
             PeerExtensions {
                 said: Vec::new(),
@@ -422,6 +434,7 @@ mod tests {
                     multiplier: 5
                 })),
                 local_preference_accept: Some(true),
+                enforce_first_as: Some(true),
                 said: Vec::new(),
             }
         );
@@ -446,5 +459,19 @@ mod tests {
             ]
             .map(|name| format!("metadata.annotations[pipit.io/{name}]"))
         );
+    }
+
+    #[test]
+    fn tcp_ao_is_refused_by_name() {
+        let value = json!({"metadata": {"annotations": {"pipit.io/tcp-ao-key": "s3cret"}}});
+        let mut problems = Problems::default();
+        PeerExtensions::read(&Fields::root(&value, ""), &mut problems);
+        let texts: Vec<String> = problems.0.iter().map(|problem| problem.message.clone()).collect();
+        assert_eq!(texts.len(), 1);
+        assert!(
+            texts[0].starts_with("TCP-AO (RFC 5925) is not supported"),
+            "{texts:?}"
+        );
+        assert!(!texts[0].contains("s3cret"));
     }
 }

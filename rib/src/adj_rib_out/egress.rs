@@ -55,6 +55,7 @@ impl EgressKey {
             allowed_local_as: _,
             max_prefixes: _,
             accepts_local_pref: _,
+            enforces_first_as: _,
             role,
             import: _,
             export,

@@ -256,5 +256,6 @@ fn is_import_changed(old: &PeerSettings, new: &PeerSettings) -> bool {
     old.import != new.import
         || old.allowed_local_as != new.allowed_local_as
         || old.accepts_local_pref != new.accepts_local_pref
+        || old.enforces_first_as != new.enforces_first_as
         || old.role != new.role
 }

@@ -197,6 +197,7 @@ impl Bench {
             allowed_local_as: 0,
             max_prefixes: None,
             accepts_local_pref: true,
+            enforces_first_as: false,
             role: None,
             import: FamilyMap {
                 ipv4: vec![accept_all()],

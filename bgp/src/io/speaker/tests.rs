@@ -70,3 +70,30 @@ async fn a_panic_in_one_peers_task_costs_that_peer_its_session_and_nobody_else()
     assert_eq!(sessions.len(), 2);
     assert_eq!(sessions[0].1.state, State::Established);
 }
+
+#[tokio::test]
+async fn one_link_local_address_on_two_interfaces_is_two_peers() {
+    let (routes, _messages) = mpsc::channel(16);
+    let mut speaker = Speaker::new(false, routes);
+    let address: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
+    let config = |name: &str, interface: &str| PeerConfig {
+        passive: true,
+        interface: Some(interface.into()),
+        ..PeerConfig::new(name, address.into(), Asn(1), Asn(1), 1.into())
+    };
+    speaker.add(PeerId(1), config("here", "lo"));
+    speaker.add(PeerId(2), config("elsewhere", "absent0"));
+    let loopback = socket::interface_index("lo").unwrap();
+    let name_at = |speaker: &Speaker, scope| {
+        let from = SocketAddr::V6(std::net::SocketAddrV6::new(address, 40_000, 0, scope));
+        speaker.peer_at(from).map(|peer| peer.config.name.clone())
+    };
+    assert_eq!(name_at(&speaker, loopback).as_deref(), Some("here"));
+    assert_eq!(name_at(&speaker, loopback + 1_000_000), None);
+    // The other one leaves, and then the first: each takes only itself away.
+    speaker.remove(PeerId(2)).await;
+    assert_eq!(name_at(&speaker, loopback).as_deref(), Some("here"));
+    speaker.remove(PeerId(1)).await;
+    assert_eq!(name_at(&speaker, loopback), None);
+    assert!(speaker.by_address.is_empty());
+}

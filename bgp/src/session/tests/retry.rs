@@ -214,3 +214,35 @@ fn rfc4271_6_8_an_update_on_the_connection_that_waits_is_the_peers_choice() {
     assert_eq!(session.state(), State::Established);
     assert!(session.incoming.is_none());
 }
+
+/// A peer that sends too much would send it again at once, whoever dials.
+#[test]
+fn rfc4486_a_peer_over_its_limit_is_left_alone_for_a_minute_or_until_told() {
+    let too_many = Notification::new(ErrorCode::MAX_PREFIXES);
+    for is_passive in [false, true] {
+        let mut bench = Bench::mesh(|c| c.passive = is_passive, |_| ()).start();
+        let now = bench.now;
+        bench.ends[0].session.reset(now, &too_many, "too many".into());
+        bench.settle();
+        let dials = bench.ends[0].dials;
+        bench.advance(Duration::from_secs(59));
+        let session = &bench.ends[0].session;
+        assert_eq!((session.state(), session.accepts()), (State::Idle, false));
+        assert_eq!(session.last_error(), Some("too many"));
+        assert_eq!(
+            session.last_error_sent(),
+            Some("maximum number of prefixes reached (6/1)")
+        );
+        assert_eq!(bench.ends[0].dials, dials);
+        bench.advance(Duration::from_secs(60));
+        assert_eq!(bench.states(), UP);
+
+        let now = bench.now;
+        bench.ends[0].session.reset(now, &too_many, "too many".into());
+        bench.settle();
+        assert!(!bench.ends[0].session.accepts());
+        bench.ends[0].session.retry(now);
+        bench.advance(Duration::from_secs(10));
+        assert_eq!(bench.states(), UP);
+    }
+}
