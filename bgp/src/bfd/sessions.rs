@@ -257,18 +257,19 @@ impl Sessions {
         let Some(entry) = self.entries.get_mut(&key) else {
             return;
         };
+        let mut is_changed = false;
         while let Some(packet) = entry.session.poll_transmit() {
             if entry.session.remote_discriminator() == 0 && entry.target.hops.is_none() {
                 if entry.unanswered == PROBES {
                     entry.unanswered = 0;
                     entry.target.path = entry.target.path.other();
+                    is_changed = true;
                 }
                 entry.unanswered += 1;
             }
             self.actions
                 .push_back(Action::Transmit(key, entry.target.path, packet));
         }
-        let mut is_changed = false;
         while let Some(event) = entry.session.poll_event() {
             match (event, entry.peer) {
                 (Event::Changed, _) => is_changed = true,

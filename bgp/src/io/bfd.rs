@@ -117,7 +117,8 @@ impl BfdPeers {
         }
     }
 
-    /// Tells all peers that BFD ends and means nothing, so that a restart of ours costs no session.
+    /// Tells all peers that BFD ends and means nothing, once the BGP sessions are closed: BIRD 2.0 ends a session that
+    /// stands over an AdminDown, and would forget our routes while we restart.
     pub(crate) async fn shutdown(&mut self) {
         let Some(mut thread) = self.thread.take() else {
             return;

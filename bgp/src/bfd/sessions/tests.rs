@@ -206,12 +206,19 @@ fn a_peer_that_waits_for_us_is_looked_for_on_both_paths() {
     let mut now = Instant::now();
     let mut sessions = Sessions::default();
     sessions.set(now, PEER, target("10.0.0.2", Path::SingleHop), timers());
-    let mut tried = Vec::new();
+    actions(&mut sessions);
+    let (mut tried, mut told) = (Vec::new(), 0);
     while tried.len() < 15 {
         now = sessions.poll_timeout().unwrap().max(now);
         sessions.handle_timeout(now);
-        tried.extend(paths(&mut sessions));
+        for action in actions(&mut sessions) {
+            match action {
+                Action::Transmit(_, path, _) => tried.push(path),
+                action => told += usize::from(action == Action::Changed(PEER)),
+            }
+        }
     }
+    assert_eq!(told, 2);
     let [single, multi] = Path::ALL.map(|path| [path; 5]);
     assert_eq!(tried, [single, multi, single].concat());
 }
