@@ -192,6 +192,7 @@ impl Session {
             self.is_polling = false;
             self.in_force = self.advertised;
             self.advertise(now);
+            self.events.push_back(Event::Changed);
         }
         if let Some((state, diagnostic)) = next(self.state, packet.state) {
             self.enter(now, state, diagnostic.unwrap_or(self.diagnostic));

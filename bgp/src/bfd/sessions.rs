@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::bfd::{BfdView, Diagnostic, Discard, Event, Loss, Packet, Path, Session, State};
+use crate::family::Family;
 use crate::peer_id::PeerId;
 use crate::session::config::Bfd;
 
@@ -54,10 +55,29 @@ pub enum Action {
     Ended(u32),
 }
 
+/// Who wants a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// We watch the path to a peer.
+    Watch(PeerId),
+    /// We do not any more; the peer does. See [`Sessions::release`].
+    Courtesy(PeerId),
+    /// Nobody: it only says that it ends.
+    Farewell,
+}
+
+impl Purpose {
+    fn watched(self) -> Option<PeerId> {
+        match self {
+            Purpose::Watch(peer) => Some(peer),
+            Purpose::Courtesy(_) | Purpose::Farewell => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
-    /// Whose it is; `None` once it only says that it ends.
-    peer: Option<PeerId>,
+    purpose: Purpose,
     target: Target,
     session: Session,
     /// Packets since anything was heard.
@@ -84,7 +104,8 @@ pub struct Sessions {
 impl Sessions {
     /// Starts a peer's session, or changes it. Only another address makes it a new one. Its discriminator.
     pub fn set(&mut self, now: Instant, peer: PeerId, target: Target, config: Bfd) -> u32 {
-        if let Some(&key) = self.by_peer.get(&peer)
+        let courtesy = self.courtesy(peer);
+        if let Some(key) = self.by_peer.get(&peer).copied().or(courtesy)
             && let Some(entry) = self.entries.get_mut(&key)
             && (entry.target.address, entry.target.scope) == (target.address, target.scope)
         {
@@ -94,13 +115,18 @@ impl Sessions {
             };
             entry.target = Target { path, ..target };
             entry.session.change(now, config);
-            self.settle(key);
+            if entry.purpose == Purpose::Courtesy(peer) {
+                entry.purpose = Purpose::Watch(peer);
+                self.by_peer.insert(peer, key);
+                self.actions.push_back(Action::Changed(peer));
+            }
+            self.settle(now, key);
             return key;
         }
         self.remove(now, peer);
         let key = self.new_discriminator();
         let entry = Entry {
-            peer: Some(peer),
+            purpose: Purpose::Watch(peer),
             target,
             session: Session::new(now, config, key, self.secret.hash_one((self.made, "jitter"))),
             unanswered: 0,
@@ -109,34 +135,66 @@ impl Sessions {
         };
         self.entries.insert(key, entry);
         self.by_peer.insert(peer, key);
-        self.settle(key);
+        self.settle(now, key);
         self.actions.push_back(Action::Changed(peer));
         key
     }
 
+    /// Stops watching the path to a peer that stays. While the peer watches it, it goes on hearing from us, without
+    /// consequences here: some end the BGP session over an AdminDown, as if the path were lost (BIRD 2.0).
+    pub fn release(&mut self, now: Instant, peer: PeerId) {
+        let key = self.by_peer.get(&peer).copied();
+        let entry = key.and_then(|key| self.entries.get_mut(&key));
+        match entry.filter(|entry| entry.session.state() == State::Up) {
+            Some(entry) => {
+                entry.purpose = Purpose::Courtesy(peer);
+                self.by_peer.remove(&peer);
+            }
+            None => self.remove(now, peer),
+        }
+    }
+
     /// Ends a peer's session. One that the peer knows of goes on saying so for a while (RFC 5880 §6.8.16).
     pub fn remove(&mut self, now: Instant, peer: PeerId) {
-        let Some(key) = self.by_peer.remove(&peer) else {
+        let Some(key) = self.by_peer.remove(&peer).or_else(|| self.courtesy(peer)) else {
             return;
         };
         let Some(entry) = self.entries.get_mut(&key) else {
             return;
         };
-        entry.peer = None;
+        entry.purpose = Purpose::Farewell;
         entry.session.admin_down(now);
         let is_known = entry.session.remote_discriminator() != 0;
         entry.ends_at = match entry.session.farewell_time() {
             Some(time) if is_known => Some(now + time),
             _ => Some(now),
         };
-        self.settle(key);
+        self.settle(now, key);
+    }
+
+    /// The session that goes on for the peer's sake.
+    fn courtesy(&self, peer: PeerId) -> Option<u32> {
+        let is_courtesy = |entry: &Entry| entry.purpose == Purpose::Courtesy(peer);
+        let mut entries = self.entries.iter();
+        entries.find(|(_, entry)| is_courtesy(entry)).map(|(key, _)| *key)
     }
 
     /// Ends all sessions.
     pub fn remove_all(&mut self, now: Instant) {
-        for peer in self.by_peer.keys().copied().collect::<Vec<_>>() {
+        let peers = self.entries.values().filter_map(|entry| match entry.purpose {
+            Purpose::Watch(peer) | Purpose::Courtesy(peer) => Some(peer),
+            Purpose::Farewell => None,
+        });
+        for peer in peers.collect::<Vec<_>>() {
             self.remove(now, peer);
         }
+    }
+
+    /// Whether a session of this family may hear something.
+    pub fn listens(&self, family: Family) -> bool {
+        self.entries
+            .values()
+            .any(|entry| entry.purpose != Purpose::Farewell && Family::of(entry.target.address) == family)
     }
 
     /// Whether nothing is left to do.
@@ -172,7 +230,7 @@ impl Sessions {
         }
         entry.unanswered = 0;
         entry.session.handle_packet(now, &packet);
-        self.settle(key);
+        self.settle(now, key);
         Ok(())
     }
 
@@ -193,7 +251,7 @@ impl Sessions {
                 continue;
             }
             entry.session.handle_timeout(now);
-            self.settle(key);
+            self.settle(now, key);
         }
     }
 
@@ -242,7 +300,7 @@ impl Sessions {
             };
         }
         let is_senders = |entry: &Entry| {
-            entry.peer.is_some()
+            entry.purpose.watched().is_some()
                 && (entry.target.address, entry.target.scope) == (arrival.from, arrival.scope)
         };
         self.entries
@@ -253,31 +311,36 @@ impl Sessions {
     }
 
     /// Passes on what a session says, and notes when it wants to be woken.
-    fn settle(&mut self, key: u32) {
+    fn settle(&mut self, now: Instant, key: u32) {
         let Some(entry) = self.entries.get_mut(&key) else {
             return;
         };
+        let mut is_changed = false;
         while let Some(packet) = entry.session.poll_transmit() {
             if entry.session.remote_discriminator() == 0 && entry.target.hops.is_none() {
                 if entry.unanswered == PROBES {
                     entry.unanswered = 0;
                     entry.target.path = entry.target.path.other();
+                    is_changed = true;
                 }
                 entry.unanswered += 1;
             }
             self.actions
                 .push_back(Action::Transmit(key, entry.target.path, packet));
         }
-        let mut is_changed = false;
         while let Some(event) = entry.session.poll_event() {
-            match (event, entry.peer) {
+            match (event, entry.purpose.watched()) {
                 (Event::Changed, _) => is_changed = true,
                 (Event::Lost(loss), Some(peer)) => self.actions.push_back(Action::Lost(peer, loss)),
                 (Event::Lost(_), None) => {}
             }
         }
-        if let Some(peer) = entry.peer.filter(|_| is_changed) {
+        if let Some(peer) = entry.purpose.watched().filter(|_| is_changed) {
             self.actions.push_back(Action::Changed(peer));
+        }
+        if matches!(entry.purpose, Purpose::Courtesy(_)) && entry.session.state() != State::Up {
+            entry.purpose = Purpose::Farewell;
+            entry.ends_at = Some(now);
         }
         let deadline = [entry.session.poll_timeout(), entry.ends_at]
             .into_iter()

@@ -44,7 +44,8 @@ struct Wanted {
     timers: Bfd,
 }
 
-type WantedPeers = BTreeMap<PeerId, Wanted>;
+/// `None`: BFD was on and is off; the peer may still have it on.
+type WantedPeers = BTreeMap<PeerId, Option<Wanted>>;
 type Views = BTreeMap<PeerId, BfdView>;
 
 /// The path to a peer is lost.
@@ -80,9 +81,11 @@ impl BfdPeers {
         let wanted = wanted(config);
         let is_wanted = wanted.is_some();
         self.wanted.send_if_modified(|peers| {
-            let old = match wanted {
-                Some(wanted) => peers.insert(id, wanted),
-                None => peers.remove(&id),
+            let old = peers.get(&id).cloned();
+            match (&old, wanted) {
+                (_, Some(wanted)) => peers.insert(id, Some(wanted)),
+                (Some(_), None) if config.held.is_none() => peers.insert(id, None),
+                (_, None) => peers.remove(&id),
             };
             old.as_ref() != peers.get(&id)
         });
@@ -117,7 +120,8 @@ impl BfdPeers {
         }
     }
 
-    /// Tells all peers that BFD ends and means nothing, so that a restart of ours costs no session.
+    /// Tells all peers that BFD ends and means nothing, once the BGP sessions are closed: BIRD 2.0 ends a session that
+    /// stands over an AdminDown, and would forget our routes while we restart.
     pub(crate) async fn shutdown(&mut self) {
         let Some(mut thread) = self.thread.take() else {
             return;

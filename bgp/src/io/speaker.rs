@@ -504,7 +504,6 @@ impl Speaker {
 
     async fn shutdown(&mut self, how: &Stop) {
         self.listeners.abort_all();
-        self.bfd.shutdown().await;
         for peer in self.peers.values() {
             // A task that is gone needs no telling.
             let _ = peer.commands.send(Command::Stop(how.clone())).await;
@@ -513,6 +512,7 @@ impl Speaker {
         if tokio::time::timeout(FAREWELL, all_ended).await.is_err() {
             warn!("some peers did not take their last message");
         }
+        self.bfd.shutdown().await;
     }
 }
 

@@ -206,12 +206,19 @@ fn a_peer_that_waits_for_us_is_looked_for_on_both_paths() {
     let mut now = Instant::now();
     let mut sessions = Sessions::default();
     sessions.set(now, PEER, target("10.0.0.2", Path::SingleHop), timers());
-    let mut tried = Vec::new();
+    actions(&mut sessions);
+    let (mut tried, mut told) = (Vec::new(), 0);
     while tried.len() < 15 {
         now = sessions.poll_timeout().unwrap().max(now);
         sessions.handle_timeout(now);
-        tried.extend(paths(&mut sessions));
+        for action in actions(&mut sessions) {
+            match action {
+                Action::Transmit(_, path, _) => tried.push(path),
+                action => told += usize::from(action == Action::Changed(PEER)),
+            }
+        }
     }
+    assert_eq!(told, 2);
     let [single, multi] = Path::ALL.map(|path| [path; 5]);
     assert_eq!(tried, [single, multi, single].concat());
 }
@@ -299,4 +306,74 @@ fn a_loss_is_told_with_its_peer() {
     };
     assert!(actions(&mut sessions).contains(&Action::Lost(PEER, loss)));
     assert_eq!(sessions.view(PEER).unwrap().flaps, 1);
+}
+
+#[test]
+fn bfd_that_is_turned_off_goes_on_for_a_peer_that_has_it_on() {
+    let start = Instant::now();
+    let (mut sessions, key) = up(start, Path::SingleHop);
+    sessions.release(start, PEER);
+    assert_eq!(sessions.view(PEER), None);
+    let single = arrival("10.0.0.2", Path::SingleHop);
+    let mut now = start;
+    for _ in 0..10 {
+        now += Duration::from_millis(300);
+        sessions
+            .handle_packet(now, single, &packet(State::Up, key))
+            .unwrap();
+        sessions.handle_timeout(now);
+        for action in actions(&mut sessions) {
+            assert!(
+                matches!(action, Action::Transmit(_, _, packet) if packet.state == State::Up),
+                "{action:?}"
+            );
+        }
+    }
+    assert!(sessions.listens(Family::Ipv4Unicast));
+    // On again: nothing was interrupted.
+    assert_eq!(
+        sessions.set(now, PEER, target("10.0.0.2", Path::SingleHop), timers()),
+        key
+    );
+    assert_eq!(state(&sessions, PEER), State::Up);
+    // Off again, and then off there: the end, and no loss.
+    sessions.release(now, PEER);
+    actions(&mut sessions);
+    sessions
+        .handle_packet(now, single, &packet(State::AdminDown, key))
+        .unwrap();
+    sessions.handle_timeout(now);
+    let said = actions(&mut sessions);
+    assert!(
+        matches!(said[..], [Action::Transmit(..), Action::Ended(ended)] if ended == key),
+        "{said:?}"
+    );
+    assert!(sessions.is_empty());
+}
+
+#[test]
+fn a_loss_of_a_path_that_is_not_watched_any_more_concerns_nobody() {
+    let start = Instant::now();
+    let (mut sessions, _) = up(start, Path::SingleHop);
+    sessions.release(start, PEER);
+    sessions.handle_timeout(start + Duration::from_millis(900));
+    let is_lost = |action: &Action| matches!(action, Action::Lost(..));
+    assert!(!actions(&mut sessions).iter().any(is_lost));
+    sessions.handle_timeout(start + Duration::from_millis(900));
+    assert!(sessions.is_empty());
+}
+
+#[test]
+fn a_peer_that_is_removed_after_bfd_was_turned_off_is_told() {
+    let now = Instant::now();
+    let (mut sessions, _) = up(now, Path::SingleHop);
+    sessions.release(now, PEER);
+    actions(&mut sessions);
+    sessions.remove(now, PEER);
+    let said = actions(&mut sessions);
+    assert!(
+        matches!(said[..], [Action::Transmit(_, _, packet)] if packet.state == State::AdminDown),
+        "{said:?}"
+    );
+    assert!(!sessions.listens(Family::Ipv4Unicast));
 }

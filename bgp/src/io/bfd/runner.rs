@@ -1,6 +1,6 @@
 //! The thread: what is wanted against what runs, sockets, timers.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::pending;
 use std::io;
 use std::time::{Duration, Instant};
@@ -49,6 +49,8 @@ struct Runner {
     /// By discriminator, with the peer; also of sessions that only say that they end.
     links: HashMap<u32, (PeerId, Link)>,
     keys: BTreeMap<PeerId, u32>,
+    /// Peers for whose sake alone a session may go on.
+    released: BTreeSet<PeerId>,
     ports: FamilyMap<Option<[Port; 2]>>,
     /// What keeps a peer's packets from being sent, for its view.
     errors: BTreeMap<PeerId, String>,
@@ -80,6 +82,7 @@ impl Runner {
             actual: BTreeMap::new(),
             links: HashMap::new(),
             keys: BTreeMap::new(),
+            released: BTreeSet::new(),
             ports: FamilyMap::default(),
             errors: BTreeMap::new(),
             port_errors: FamilyMap::default(),
@@ -181,29 +184,41 @@ impl Runner {
         self.retry_at = None;
         let wanted = self.wanted.borrow_and_update().clone();
         let now = Instant::now();
-        let gone: Vec<PeerId> = self
-            .actual
-            .keys()
-            .chain(self.errors.keys())
-            .filter(|id| !wanted.contains_key(id))
-            .copied()
-            .collect();
-        for id in gone {
-            self.stop(now, id);
+        let known = self.actual.keys().chain(self.errors.keys());
+        for id in known.copied().collect::<BTreeSet<_>>() {
+            match wanted.get(&id) {
+                Some(Some(_)) => {}
+                Some(None) => self.release(now, id),
+                None => self.stop(now, id),
+            }
         }
+        let wanted: BTreeMap<PeerId, Wanted> = wanted
+            .into_iter()
+            .filter_map(|(id, wanted)| Some((id, wanted?)))
+            .collect();
         self.open_ports(&wanted);
         for (&id, wanted) in &wanted {
-            if self.actual.get(&id) != Some(wanted) || self.needs_link(id) {
+            let is_actual = self.actual.get(&id) == Some(wanted) && !self.released.contains(&id);
+            if !is_actual || self.needs_link(id) {
                 self.start(now, id, wanted);
             }
         }
         self.carry_out();
     }
 
+    fn release(&mut self, now: Instant, id: PeerId) {
+        if self.released.insert(id) {
+            self.sessions.release(now, id);
+        }
+        self.errors.remove(&id);
+        self.views.send_if_modified(|views| views.remove(&id).is_some());
+    }
+
     fn stop(&mut self, now: Instant, id: PeerId) {
         self.sessions.remove(now, id);
         self.actual.remove(&id);
         self.keys.remove(&id);
+        self.released.remove(&id);
         self.errors.remove(&id);
         self.views.send_if_modified(|views| views.remove(&id).is_some());
     }
@@ -243,6 +258,7 @@ impl Runner {
             self.links.insert(key, (id, link));
         }
         self.keys.insert(id, key);
+        self.released.remove(&id);
         self.actual.insert(id, wanted.clone());
         self.errors.remove(&id);
         self.publish(id);
@@ -263,13 +279,13 @@ impl Runner {
     }
 
     /// Takes the ports of families that peers have, and lets go of others.
-    fn open_ports(&mut self, wanted: &WantedPeers) {
+    fn open_ports(&mut self, wanted: &BTreeMap<PeerId, Wanted>) {
         for family in Family::ALL {
             let peers = wanted
                 .iter()
                 .filter(|(_, wanted)| Family::of(wanted.address) == family);
             let peers: Vec<PeerId> = peers.map(|(id, _)| *id).collect();
-            if peers.is_empty() {
+            if peers.is_empty() && !self.sessions.listens(family) {
                 self.ports[family] = None;
                 self.port_errors[family] = None;
             } else if self.ports[family].is_none() {
@@ -303,9 +319,7 @@ impl Runner {
                 Action::Transmit(key, path, packet) => self.transmit(key, path, &packet),
                 Action::Changed(id) => self.publish(id),
                 Action::Lost(id, loss) => self.lost(id, loss),
-                Action::Ended(key) => {
-                    self.links.remove(&key);
-                }
+                Action::Ended(key) => self.forget(key),
             }
         }
     }
@@ -315,14 +329,27 @@ impl Runner {
             return;
         };
         let (id, error) = (*id, link.send(path, packet).err());
-        let is_ending = self.keys.get(&id) != Some(&key);
-        if is_ending {
+        let is_watched = self.keys.get(&id) == Some(&key) && !self.released.contains(&id);
+        if !is_watched {
             return;
         }
         if error.is_some() {
             self.retry();
         }
         self.note(id, error.map(|cause| format!("send: {cause}")));
+    }
+
+    fn forget(&mut self, key: u32) {
+        let Some((id, _)) = self.links.remove(&key) else {
+            return;
+        };
+        if self.keys.get(&id) == Some(&key) {
+            self.keys.remove(&id);
+            self.actual.remove(&id);
+            self.released.remove(&id);
+            // Perhaps nobody needs its port any more.
+            self.retry();
+        }
     }
 
     fn lost(&mut self, peer: PeerId, loss: Loss) {
