@@ -145,7 +145,7 @@ impl ControlApi for Api {
         };
         let (views, next) = self
             .rib
-            .routes(filter, page.after, page.limit.max(LEAST_PAGE))
+            .routes(filter, page.after, page.limit)
             .await
             .ok_or(GONE)?;
         Ok(Page {
@@ -165,7 +165,7 @@ impl ControlApi for Api {
     async fn fib(&self, _query: &FibQuery, page: PageRequest) -> Result<Page<FibItem>, ApiError> {
         let (views, next) = self
             .rib
-            .fib(page.after, page.limit.max(LEAST_PAGE))
+            .fib(page.after, page.limit.max(fib_diff::LEAST_PAGE))
             .await
             .ok_or(GONE)?;
         Ok(Page {
@@ -174,9 +174,6 @@ impl ControlApi for Api {
         })
     }
 }
-
-/// A page costs the RIB a look at its whole table, however few items it has: few large ones cost less.
-const LEAST_PAGE: usize = 2048;
 
 /// Kernel routes in trouble that are told as problems.
 const TROUBLES: usize = 20;
