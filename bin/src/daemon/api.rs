@@ -263,7 +263,11 @@ impl ControlApi for Api {
     }
 
     async fn fib(&self, _query: &FibQuery, page: PageRequest) -> Result<Page<FibItem>, ApiError> {
-        let (views, next) = self.rib.fib(page.after, page.limit).await.ok_or(GONE)?;
+        let (views, next) = self
+            .rib
+            .fib(page.after, page.limit.max(fib_diff::LEAST_PAGE))
+            .await
+            .ok_or(GONE)?;
         Ok(Page {
             items: views.into_iter().map(fib_item).collect(),
             next,

@@ -10,6 +10,8 @@ use pipit_rib::io::task::RibHandle;
 use crate::control::api::ApiError;
 use crate::control::protocol::{API_VERSION, FibDiff, FibDiffItem, FibSync};
 
+/// A page of `pipit fib` costs the RIB a look at the whole table, however few items it has: few large ones cost less.
+pub const LEAST_PAGE: usize = 2048;
 /// Differences told; the others are counted.
 const TOLD: usize = 1000;
 /// What is on its way to the kernel arrives meanwhile, and is no difference.

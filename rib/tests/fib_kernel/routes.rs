@@ -139,3 +139,56 @@ fn another_metric_comes_before_the_old_one_goes() {
         }
     });
 }
+
+#[test]
+fn c169_tunnels_may_be_ecmp_and_ipv6_gateways_link_local() {
+    namespace::run(
+        "routes::c169_tunnels_may_be_ecmp_and_ipv6_gateways_link_local",
+        || {
+            two_links();
+            ip("link add tunl0 type veth peer name peer9");
+            ip("link set peer9 up");
+            ip("link set tunl0 up");
+            let to = |hops: &[Hop]| {
+                let action = FibAction::Via(hops.iter().copied().collect());
+                Some(FibTarget { action, metric: 1024 })
+            };
+            let mut node = Node::start();
+            let tunnel = Tunnel::IpipCrossSubnet("192.0.2.0/24".parse().unwrap());
+            let far = |text| Hop { tunnel, ..hop(text) };
+            let near = Hop {
+                link_local: Some("fe80::12".parse().unwrap()),
+                ..hop("fd31:1::12")
+            };
+            node.set("10.65.1.0/26", to(&[far("172.31.1.12"), far("172.31.2.12")]));
+            node.set("10.65.2.0/26", to(&[far("172.31.1.12"), far("192.0.2.12")]));
+            node.set("fd65::2:0/122", to(&[near]));
+            node.set("10.65.3.0/26", to(&[near]));
+            node.settle();
+            assert_eq!(
+                ours(),
+                [
+                    "10.65.1.0/26 metric 1024",
+                    "\tnexthop via 172.31.1.12 dev tunl0 weight 1 onlink",
+                    "\tnexthop via 172.31.2.12 dev tunl0 weight 1 onlink",
+                    "10.65.2.0/26 metric 1024",
+                    "\tnexthop via 172.31.1.12 dev tunl0 weight 1 onlink",
+                    "\tnexthop via 192.0.2.12 dev eth0 weight 1",
+                    "10.65.3.0/26 via inet6 fe80::12 dev eth0 metric 1024",
+                    "fd65::2:0/122 via fe80::12 dev eth0 metric 1024 pref medium",
+                ]
+            );
+            // The tunnel goes and comes back: what has another way keeps it.
+            let observer = Observer::start();
+            ip("link set tunl0 down");
+            node.until("without the tunnel", |node| {
+                node.fib.is_settled()
+                    && node.state("10.65.1.0/26") == "parked"
+                    && ours()[0] == "10.65.2.0/26 via 192.0.2.12 dev eth0 metric 1024"
+            });
+            ip("link set tunl0 up");
+            node.until("with it", |node| node.fib.is_settled() && ours().len() == 8);
+            assert_eq!(observer.seen().deleted, 0);
+        },
+    );
+}

@@ -19,6 +19,8 @@ const GROUPS: [u32; 6] = [1, 5, 7, 9, 11, 32];
 const READ_LEN: usize = 64 << 10;
 /// Events handed on together.
 const BURST: usize = 512;
+/// Events that come in quick succession are handed on together, after so long: each of them would wake the RIB.
+const GATHER: Duration = Duration::from_millis(1);
 /// A flood is over when nothing was lost for so long.
 const CALM: Duration = Duration::from_millis(100);
 /// A flood that does not end is dumped all the same.
@@ -40,6 +42,8 @@ pub(super) struct Monitor {
     to_rib: mpsc::Sender<Report>,
     events: Vec<KernelEvent>,
     overrun: Option<Overrun>,
+    handed_on: Option<Instant>,
+    is_gathering: bool,
 }
 
 /// The socket was full, and the kernel dropped what it had to say.
@@ -77,6 +81,8 @@ impl Monitor {
             to_rib,
             events: Vec::new(),
             overrun: None,
+            handed_on: None,
+            is_gathering: false,
         }
     }
 
@@ -156,6 +162,11 @@ impl Monitor {
             warn!("the kernel's notifications overran; dumping the tables");
             self.events.push(KernelEvent::Overrun);
         }
+        let is_busy = self.handed_on.is_some_and(|at| at.elapsed() < GATHER);
+        if is_busy && !std::mem::replace(&mut self.is_gathering, true) {
+            thread::sleep(GATHER);
+            return Ok(());
+        }
         self.hand_on()
     }
 
@@ -180,6 +191,8 @@ impl Monitor {
         if self.events.is_empty() {
             return Ok(());
         }
+        self.handed_on = Some(Instant::now());
+        self.is_gathering = false;
         let events = std::mem::take(&mut self.events);
         self.report(Report::Events(events))
     }
