@@ -1,6 +1,6 @@
 //! Whether a peer is on a link of ours.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::socket::SockaddrStorage;
@@ -30,8 +30,8 @@ fn is_in_subnet(ours: IpAddr, mask: IpAddr, address: IpAddr) -> bool {
 }
 
 fn ip(storage: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = storage.as_sockaddr_in().map(|v4| Ipv4Addr::from(v4.ip()).into());
-    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| Ipv6Addr::from(v6.ip()).into()))
+    let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Port {
 /// A sender, with its interface where it is link-local.
 fn sender(address: SockaddrStorage) -> Option<(IpAddr, u32)> {
     if let Some(v4) = address.as_sockaddr_in() {
-        return Some((Ipv4Addr::from(v4.ip()).into(), 0));
+        return Some((v4.ip().into(), 0));
     }
     let v6 = SocketAddrV6::from(*address.as_sockaddr_in6()?);
     let scope = if v6.ip().is_unicast_link_local() {
