@@ -247,7 +247,10 @@ fn one_route_and_one_peer_in_full() {
     );
     let text = stdout(&daemon, "peer 172.18.0.3");
     assert!(text.contains("Name:                Mesh_172_18_0_3\n"), "{text}");
-    assert!(text.contains("Last error:          connection refused\n"), "{text}");
+    assert!(
+        text.contains("Last error:          connection refused\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct BfdView {
 
 impl BfdView {
     /// A session that cannot be started.
-    pub(crate) fn not_started(path: Path, error: String) -> BfdView {
+    pub fn not_started(path: Path, error: String) -> BfdView {
         BfdView {
             state: State::Down,
             remote_state: State::Down,

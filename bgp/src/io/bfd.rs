@@ -6,7 +6,7 @@
 //!    └── losses, each once ── views (watch) ───────────┘
 //! ```
 //!
-//! A thread and not a task (ADR 21): with three packets of 50 ms a session is gone after 150 ms, which a single
+//! A thread and not a task (`docs/adr/0021-bfd.md`): with three packets of 50 ms a session is gone after 150 ms, which a single
 //! thread that is loading a table cannot promise to answer within. The thread starts with the first peer that wants
 //! BFD; without one, no port is taken.
 

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Bench, CUT, MARGIN, OURS, Other, Scene, UP, nft};
 use crate::bird::Bird;
+use crate::frr::Frr;
 
 /// What a session that was never interrupted keeps.
 fn life(view: &Value) -> Value {
@@ -57,6 +58,24 @@ fn bfd_goes_on_and_off_and_changes_without_the_session() {
     }
     assert_eq!(life(&bench.view()), before);
     assert!(bench.other.is_established(bench.peer_netns()));
+}
+
+#[test]
+fn frr_hears_from_us_after_bfd_was_turned_off() {
+    let mut bench = Bench::<Frr>::new(Scene::default());
+    bench.wait_up();
+    let before = life(&bench.view());
+    bench.set_bfd(Some("off"));
+    wait::until_eq("BFD off", UP, || bench.view()["bfd"].clone(), &Value::Null);
+    let end = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < end {
+        assert_eq!(bench.other.bfd_state(bench.peer_netns()), "up");
+    }
+    bench.set_bfd(Some("tx=400ms"));
+    let interval = || bench.view()["bfd"]["tx_interval_us"].clone();
+    wait::until_eq("BFD on again", UP, interval, &json!(400_000));
+    assert_eq!(bench.view()["bfd"]["flaps"], 0);
+    assert_eq!(life(&bench.view()), before);
 }
 
 #[test]

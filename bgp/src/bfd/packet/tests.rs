@@ -2,9 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// BIRD 2.0.12, session up, answering a Poll.
+/// What BIRD 2.0.12 sent in state Up, `interval 300 ms; multiplier 3`.
 const CAPTURED: [u8; 24] = [
-    0x20, 0xd0, 0x03, 0x18, 0xc6, 0x1d, 0x7d, 0x29, 0x00, 0x00, 0x00, 0x2a, 0x00, 0x04, 0x93, 0xe0, 0x00,
+    0x20, 0xc0, 0x03, 0x18, 0xcc, 0x84, 0x74, 0x71, 0xd8, 0xd2, 0xb2, 0xd9, 0x00, 0x04, 0x93, 0xe0, 0x00,
     0x04, 0x93, 0xe0, 0x00, 0x00, 0x00, 0x00,
 ];
 
@@ -12,10 +12,10 @@ fn captured() -> Packet {
     Packet {
         diagnostic: Diagnostic::None,
         state: State::Up,
-        flags: Flags::FINAL,
+        flags: Flags::NONE,
         detect_multiplier: 3,
-        my_discriminator: 0xc61d_7d29,
-        your_discriminator: 42,
+        my_discriminator: 0xcc84_7471,
+        your_discriminator: 0xd8d2_b2d9,
         desired_min_tx: 300_000,
         required_min_rx: 300_000,
         required_min_echo_rx: 0,
@@ -93,6 +93,21 @@ fn rfc5880_6_8_6_packets_that_are_not_discarded() {
     }
     // What follows the packet in its datagram means nothing.
     assert_eq!(Packet::decode(&[&CAPTURED[..], &[9; 7]].concat()), Ok(captured()));
+}
+
+#[test]
+fn every_flag_is_its_bit() {
+    for (flags, second) in [
+        (Flags::POLL, 0xe0),
+        (Flags::FINAL, 0xd0),
+        (Flags::INDEPENDENT, 0xc8),
+        (Flags::DEMAND, 0xc2),
+        (Flags::FINAL | Flags::DEMAND, 0xd2),
+    ] {
+        let packet = Packet { flags, ..captured() };
+        assert_eq!(packet.encode().to_vec(), with(&[(1, second)]));
+        assert_eq!(Packet::decode(&packet.encode()), Ok(packet));
+    }
 }
 
 #[test]

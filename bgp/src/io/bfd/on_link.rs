@@ -30,8 +30,8 @@ fn is_in_subnet(ours: IpAddr, mask: IpAddr, address: IpAddr) -> bool {
 }
 
 fn ip(storage: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = storage.as_sockaddr_in().map(|v4| v4.ip().into());
-    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| v6.ip().into()))
+    let v4 = storage.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| storage.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 #[cfg(test)]
