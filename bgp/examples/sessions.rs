@@ -66,7 +66,7 @@ impl Heard {
                 self.up.remove(&message.peer);
                 self.lost += 1;
             }
-            PeerBody::Routes(_) | PeerBody::Drained | PeerBody::FamilyDisabled(_) => {}
+            PeerBody::Routes(_) | PeerBody::Drained => {}
         }
     }
 }
