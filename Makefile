@@ -5,13 +5,14 @@ PROFILE := ci
 BIN := target/$(PROFILE)
 DEMO_ARGS := $(if $(ONCE),--once)
 
-.PHONY: help demo test unit scenarios lint layering deps clean
+.PHONY: help demo test unit scenarios sessions lint layering deps clean
 
 help:
 	@echo "make demo       three nodes in namespaces: sessions, kernel routes, pings; ONCE=1 ends after the checks"
 	@echo "make test       all tests: units, then scenarios with real BIRD, etcd and kernel (root)"
 	@echo "make unit       all tests but the testbed's: some start an etcd, some write kernel routes in a namespace (root)"
 	@echo "make scenarios  the testbed only; one file: make scenarios TEST=restart"
+	@echo "make sessions   500 sessions with hold time 3 s on busy cores for a minute; memory of each"
 	@echo "make lint       format, clippy, documentation, layering"
 
 demo: deps
@@ -26,6 +27,9 @@ unit: deps
 scenarios: deps
 	$(CARGO) build --profile $(PROFILE) -p pipit
 	$(CARGO) test --profile $(PROFILE) -p pipit-testbed $(if $(TEST),--test $(TEST)) -- --test-threads=2
+
+sessions:
+	$(CARGO) run --release -p pipit-bgp --example sessions
 
 lint: layering
 	$(CARGO) fmt --check

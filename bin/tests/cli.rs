@@ -251,6 +251,19 @@ fn one_route_and_one_peer_in_full() {
         text.contains("Last error:          connection refused\n"),
         "{text}"
     );
+    assert!(
+        text.contains("Last error received: bad peer AS (2/2)\n"),
+        "{text}"
+    );
+    let messages =
+        "Messages sent:       1 OPEN, 0 UPDATE, 0 NOTIFICATION, 2 KEEPALIVE, 0 ROUTE-REFRESH; 91 octets\n";
+    assert!(text.contains(messages), "{text}");
+    let document: serde_json::Value =
+        serde_json::from_str(&stdout(&daemon, "peer 172.18.0.3 -o json")).unwrap();
+    let peer = &document["items"][0];
+    assert_eq!(peer["last_error_received"], "bad peer AS (2/2)");
+    assert_eq!(peer["messages_sent"]["keepalive"], 2);
+    assert_eq!(peer["messages_received"]["octets"], 0);
 }
 
 #[test]

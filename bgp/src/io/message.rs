@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::family::Family;
 use crate::peer_id::PeerId;
 use crate::session::output::{Negotiated, SessionEnd};
 use crate::wire::update::UpdateBatch;
@@ -41,8 +40,6 @@ pub enum PeerBody {
     Routes(UpdateBatch),
     /// A frame was taken from the channel and written to the socket: there is room for another.
     Drained,
-    /// RFC 7606: this family is disabled for the rest of the session.
-    FamilyDisabled(Family),
     /// The session ended. Nothing of it comes after this.
     Down(SessionEnd),
 }

@@ -7,7 +7,6 @@ use crate::asn::Asn;
 use crate::family::{FamilyMap, FamilySet};
 use crate::router_id::RouterId;
 use crate::session::config::Role;
-use crate::wire::update::UpdateBatch;
 
 /// What both OPENs together allow. Exists only once OPENs have been exchanged.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -66,19 +65,6 @@ pub struct PeerRestart {
     pub long_lived: FamilyMap<Duration>,
     /// Families for which it kept its forwarding state, as its LLGR capability has it.
     pub long_lived_forwarding: FamilySet,
-}
-
-/// What the owner of the routes must know of a session.
-#[derive(Debug)]
-pub enum PeerEvent {
-    /// The session is Established.
-    Up(Box<Negotiated>),
-    /// The peer sent routes.
-    Routes(UpdateBatch),
-    /// A family was disabled by a malformed UPDATE (RFC 7606 §2): forget its routes, send none.
-    FamilyDisabled(crate::family::Family),
-    /// The session is no longer Established.
-    Down(SessionEnd),
 }
 
 /// How a session ended, as far as its routes are concerned.

@@ -263,7 +263,6 @@ fn note(heard: &mut PeerHeard, body: PeerBody) {
             heard.ends_of_rib += ends.count();
         }
         PeerBody::Drained => heard.drained += 1,
-        PeerBody::FamilyDisabled(_) => {}
         PeerBody::Down(end) => {
             assert!(heard.is_up(), "Down without Up");
             heard.frames = None;

@@ -16,6 +16,7 @@ use pipit::control::protocol::{
 use pipit::control::query::{FibQuery, RouteQuery, Selection};
 use pipit::control::server;
 use pipit::control::socket::ControlSocket;
+use pipit_bgp::session::counts::MessageCounts;
 use pipit_bgp::{Asn, Family};
 use tokio::sync::oneshot;
 
@@ -205,8 +206,13 @@ fn peer(last: u8, state: PeerState) -> PeerItem {
         prefixes_sent: u64::from(is_up),
         last_error: (!is_up).then(|| "connection refused".into()),
         last_error_sent: None,
-        last_error_received: None,
-        messages_sent: Default::default(),
+        last_error_received: (!is_up).then(|| "bad peer AS (2/2)".into()),
+        messages_sent: MessageCounts {
+            open: 1,
+            keepalive: 2,
+            octets: 91,
+            ..MessageCounts::default()
+        },
         messages_received: Default::default(),
         held: None,
         passive: false,

@@ -370,7 +370,6 @@ impl RibTask {
             }
             PeerBody::Routes(batch) => self.rib.handle_routes(now, peer, &batch),
             PeerBody::Drained => self.rib.handle_drained(peer),
-            PeerBody::FamilyDisabled(family) => self.rib.handle_family_disabled(peer, family),
             PeerBody::Down(end) => {
                 self.frames.remove(&peer);
                 self.rib.handle_down(now, peer, &end);

@@ -221,22 +221,6 @@ impl Rib {
         self.ipv6.grant(groups.ipv6, id, credit);
     }
 
-    /// A malformed UPDATE disabled a family for the rest of the session (RFC 7606 §2).
-    pub fn handle_family_disabled(&mut self, id: PeerId, family: Family) {
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        if let Some(session) = &mut peer.session {
-            session.families.remove(family);
-        }
-        if let Some(source) = peer.source {
-            self.shared.sources[source].generation[family] =
-                self.shared.sources[source].generation[family].wrapping_add(1);
-            self.sweep(source, family);
-        }
-        self.regroup(id);
-    }
-
     /// The source's paths count no more; they are cleared away slice by slice.
     pub(super) fn close_source(&mut self, source: SourceId) {
         self.shared.sources[source].is_closing = true;

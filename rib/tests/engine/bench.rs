@@ -80,6 +80,8 @@ pub(crate) struct Peer {
     unread: VecDeque<Bytes>,
     /// What it was told: communities by prefix and path identifier.
     pub(crate) held: BTreeMap<(Ipv4Net, u32), Vec<u32>>,
+    /// The OTC of what it was told (RFC 9234), where there is one.
+    pub(crate) otc: BTreeMap<Ipv4Net, Asn>,
     pub(crate) end_of_rib: bool,
     /// UPDATEs and prefixes in them since somebody last looked.
     pub(crate) told: usize,
@@ -216,6 +218,7 @@ impl Bench {
             is_stuck: false,
             unread: VecDeque::new(),
             held: BTreeMap::new(),
+            otc: BTreeMap::new(),
             end_of_rib: false,
             told: 0,
         };
@@ -306,6 +309,16 @@ impl Bench {
             attrs.extend(originator);
             attrs.extend([0x80, 10, 4 * clusters.len() as u8]);
             attrs.extend(clusters.concat());
+        });
+    }
+
+    /// With this OTC (RFC 9234), or without one.
+    pub(crate) fn announce_marked(&mut self, id: u32, prefix: Ipv4Net, route: Route, otc: Option<u32>) {
+        self.announce_edited(id, prefix, route, |attrs| {
+            if let Some(otc) = otc {
+                attrs.extend([0xc0, 35, 4]);
+                attrs.extend(otc.to_be_bytes());
+            }
         });
     }
 
@@ -429,6 +442,10 @@ impl Bench {
                     let attrs = AttrView::new(&batch.attr_bytes[attrs.start as usize..attrs.end as usize]);
                     for nlri in &batch.ipv4[nlri.start as usize..nlri.end as usize] {
                         peer.told += 1;
+                        match attrs.otc() {
+                            Some(otc) => drop(peer.otc.insert(nlri.prefix, otc)),
+                            None => drop(peer.otc.remove(&nlri.prefix)),
+                        }
                         peer.held
                             .insert((nlri.prefix, nlri.path_id), attrs.communities().collect());
                     }

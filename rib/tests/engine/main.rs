@@ -16,3 +16,5 @@ mod naive;
 mod reasons;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod roles;
