@@ -1,4 +1,4 @@
-//! Sessions with FRR and GoBGP in both families: each side has exactly what the other announces, and says so itself.
+//! Sessions with FRR, GoBGP and OpenBGPD in both families: each side has exactly what the other announces, and says so itself.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pipit_testbed::calico::{Manifests, Store, node, resource};
 use pipit_testbed::mesh::UP;
 use pipit_testbed::netns::Netns;
-use pipit_testbed::speaker::{Frr, Gobgp, Pipit, Setup, Source};
+use pipit_testbed::speaker::{Frr, Gobgp, Openbgpd, Pipit, Setup, Source};
 use pipit_testbed::topology::{Plan, Rack};
 use pipit_testbed::wait;
 use serde_json::{Value, json};
@@ -65,6 +65,20 @@ impl Foreign for Gobgp {
             }
         }
         (state, routes)
+    }
+}
+
+impl Foreign for Openbgpd {
+    fn start(netns: &Netns, setup: &Setup) -> Openbgpd {
+        Openbgpd::start(netns, setup)
+    }
+
+    fn view(&self, netns: &Netns, setup: &Setup) -> (String, BTreeSet<(String, String)>) {
+        let state = text(&self.show(netns, &[])["neighbors"][0]["state"]);
+        let table = self.show(netns, &["rib", "neighbor", &setup.peer.to_string()]);
+        let routes = table["rib"].as_array().into_iter().flatten();
+        let routes = routes.map(|route| (text(&route["prefix"]), text(&route["exit_nexthop"])));
+        (state, routes.collect())
     }
 }
 
@@ -153,4 +167,14 @@ fn gobgp_ipv4() {
 #[test]
 fn gobgp_ipv6() {
     routes_go_both_ways::<Gobgp>(false);
+}
+
+#[test]
+fn openbgpd_ipv4() {
+    routes_go_both_ways::<Openbgpd>(true);
+}
+
+#[test]
+fn openbgpd_ipv6() {
+    routes_go_both_ways::<Openbgpd>(false);
 }
