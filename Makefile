@@ -13,6 +13,7 @@ help:
 	@echo "make unit       all tests but the testbed's: some start an etcd, some write kernel routes in a namespace (root)"
 	@echo "make scenarios  the testbed only; one file: make scenarios TEST=restart"
 	@echo "make sessions   500 sessions with hold time 3 s on busy cores for a minute; memory of each"
+	@echo "make latency    from a block in etcd to a kernel route on another node, ten nodes (root)"
 	@echo "make lint       format, clippy, documentation, layering"
 
 demo: deps
@@ -27,6 +28,10 @@ unit: deps
 scenarios: deps
 	$(CARGO) build --profile $(PROFILE) -p pipit
 	$(CARGO) test --profile $(PROFILE) -p pipit-testbed $(if $(TEST),--test $(TEST)) -- --test-threads=2
+
+latency: deps
+	$(CARGO) build --profile $(PROFILE) -p pipit -p pipit-testbed
+	$(BIN)/pipit-testbed latency
 
 sessions:
 	$(CARGO) run --release -p pipit-bgp --example sessions

@@ -7,6 +7,7 @@
 pub mod calico;
 pub mod etcd;
 pub mod kernel;
+pub mod latency;
 pub mod mesh;
 pub mod netns;
 pub mod ping;

@@ -21,10 +21,22 @@ enum Arguments {
         #[arg(long)]
         once: bool,
     },
+    /// How long a block in etcd takes to become a kernel route on another node
+    Latency {
+        /// Nodes of the mesh
+        #[arg(long, default_value_t = 10)]
+        nodes: usize,
+        /// Blocks, one after the other; at most 200
+        #[arg(long, default_value_t = 200)]
+        puts: usize,
+    },
 }
 
 fn main() -> ExitCode {
-    let Arguments::Demo { once } = Arguments::parse();
+    let once = match Arguments::parse() {
+        Arguments::Demo { once } => once,
+        Arguments::Latency { nodes, puts } => return latency(nodes, puts),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,6 +45,31 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(demo(once))
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "this program talks to the person who started it"
+)]
+fn latency(nodes: usize, puts: usize) -> ExitCode {
+    match pipit_testbed::latency::measure(nodes, puts) {
+        Ok(taken) if !taken.is_empty() => {
+            let at = |percent: usize| taken[(taken.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+            println!(
+                "{} blocks, {nodes} nodes: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+                taken.len(),
+                at(50),
+                at(99),
+                at(100)
+            );
+            ExitCode::SUCCESS
+        }
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("pipit-testbed: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[expect(
