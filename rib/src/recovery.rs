@@ -1,12 +1,14 @@
 //! When restart recovery is over, ours and that of peers (RFC 4724 §4).
 //!
-//! Ours ends when every expected peer has said End-of-RIB, or has not come up within [`PATIENCE`]. A peer that is up
-//! but still sending is waited for longer, one that is itself restarting not at all.
+//! Ours has two ends. We say End-of-RIB when every expected peer has said it, or has not come up within [`PATIENCE`]:
+//! a peer that is up but still sending is waited for longer, one that is itself restarting not at all, or the two
+//! would wait for each other. Kernel routes that nobody asked for go later, when those have sent what they have, too:
+//! a whole rack that starts at once forgets nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use pipit_bgp::session::output::Negotiated;
+use pipit_bgp::session::output::PeerRestart;
 use pipit_bgp::{Family, PeerId};
 
 /// How long a peer that does not come up is waited for: longer than the retry of any peer that is alive.
@@ -31,7 +33,50 @@ struct Own {
     /// Expected and not up yet.
     absent: HashSet<PeerId>,
     /// Up, End-of-RIB not yet in.
-    sending: HashSet<PeerId>,
+    sending: HashMap<PeerId, Sender>,
+    is_announced: bool,
+}
+
+/// What is known of the End-of-RIB of a peer that is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sender {
+    /// Comes when it has sent its table.
+    Steady,
+    /// Comes when its own restart is over, which may wait for us.
+    Restarting,
+    /// It did not offer graceful restart, and may never say it.
+    Unmarked,
+}
+
+/// What is to be done now that recovery has got so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Peers are told End-of-RIB.
+    Announce,
+    /// Kernel routes of the earlier run that nobody asked for go.
+    Sweep,
+}
+
+impl Own {
+    /// Gives up those who had their time.
+    fn give_up(&mut self, now: Instant) {
+        if now >= self.began + PATIENCE {
+            self.absent.clear();
+            self.sending.retain(|_, sender| *sender != Sender::Unmarked);
+        }
+        if now >= self.began + TRANSFER {
+            self.sending.clear();
+        }
+    }
+
+    fn waits_for(&self, kind: Sender) -> bool {
+        self.sending.values().any(|sender| *sender == kind)
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let is_early = !self.absent.is_empty() || self.waits_for(Sender::Unmarked);
+        self.began + if is_early { PATIENCE } else { TRANSFER }
+    }
 }
 
 impl Recovery {
@@ -39,31 +84,36 @@ impl Recovery {
         self.own = Some(Own {
             began: now,
             absent: peers.into_iter().collect(),
-            sending: HashSet::new(),
+            sending: HashMap::new(),
+            is_announced: false,
         });
     }
 
+    /// Whether kernel routes of the earlier run still stay.
     pub(crate) fn is_under_way(&self) -> bool {
         self.own.is_some()
     }
 
-    pub(crate) fn up(&mut self, id: PeerId, negotiated: &Negotiated) {
+    /// Whether End-of-RIB is held back.
+    pub(crate) fn holds_end_of_rib(&self) -> bool {
+        self.own.as_ref().is_some_and(|own| !own.is_announced)
+    }
+
+    pub(crate) fn up(&mut self, id: PeerId, restart: Option<&PeerRestart>) {
         if let Some(own) = &mut self.own {
             own.absent.remove(&id);
-            // RFC 4724 §4.1: two that restart must not wait for each other; who knows no End-of-RIB never says it.
-            if negotiated
-                .graceful_restart
-                .as_ref()
-                .is_some_and(|restart| !restart.restarting)
-            {
-                own.sending.insert(id);
-            }
+            let sender = match restart {
+                None => Sender::Unmarked,
+                Some(restart) if restart.restarting => Sender::Restarting,
+                Some(_) => Sender::Steady,
+            };
+            own.sending.insert(id, sender);
         }
     }
 
     pub(crate) fn down(&mut self, id: PeerId) {
         if let Some(own) = &mut self.own
-            && own.sending.remove(&id)
+            && own.sending.remove(&id).is_some()
         {
             own.absent.insert(id);
         }
@@ -118,29 +168,29 @@ impl Recovery {
             .collect()
     }
 
-    /// Whether our own recovery has just ended.
-    pub(crate) fn check(&mut self, now: Instant) -> bool {
-        let is_over = self.own.as_ref().is_some_and(|own| {
-            (own.absent.is_empty() || now >= own.began + PATIENCE)
-                && (own.sending.is_empty() || now >= own.began + TRANSFER)
-        });
-        if is_over {
-            self.own = None;
+    /// What our own recovery has just come to; to be asked until it says nothing.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Step> {
+        let own = self.own.as_mut()?;
+        own.give_up(now);
+        if !own.absent.is_empty() || own.waits_for(Sender::Steady) {
+            return None;
         }
-        is_over
+        if !own.is_announced {
+            own.is_announced = true;
+            return Some(Step::Announce);
+        }
+        own.sending.is_empty().then(|| {
+            self.own = None;
+            Step::Sweep
+        })
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let own = self.own.as_ref().map(|own| {
-            let patience = (!own.absent.is_empty()).then(|| own.began + PATIENCE);
-            let transfer = (!own.sending.is_empty()).then(|| own.began + TRANSFER);
-            patience.into_iter().chain(transfer).max().unwrap_or(own.began)
-        });
         self.retained
             .values()
             .chain(self.long_lived.values())
             .copied()
-            .chain(own)
+            .chain(self.own.as_ref().map(Own::next_deadline))
             .min()
     }
 }
@@ -149,25 +199,77 @@ impl Recovery {
 mod tests {
     use super::*;
 
+    fn restart(restarting: bool) -> PeerRestart {
+        PeerRestart {
+            restarting,
+            ..PeerRestart::default()
+        }
+    }
+
+    fn recovery(peers: u32) -> (Instant, Recovery) {
+        let (now, mut recovery) = (Instant::now(), Recovery::default());
+        recovery.begin(now, (0..peers).map(PeerId));
+        (now, recovery)
+    }
+
+    fn steps(recovery: &mut Recovery, now: Instant) -> Vec<Step> {
+        std::iter::from_fn(|| recovery.poll(now)).collect()
+    }
+
     #[test]
     fn a_dead_peer_delays_recovery_by_seconds_and_a_sending_one_until_it_is_done() {
-        let start = Instant::now();
-        let mut recovery = Recovery::default();
-        recovery.begin(start, [PeerId(1), PeerId(2)]);
-        assert!(!recovery.check(start));
-        recovery.forget(PeerId(1));
-        assert!(!recovery.check(start + Duration::from_secs(11)));
+        let (start, mut recovery) = recovery(2);
+        assert_eq!(steps(&mut recovery, start), []);
+        recovery.forget(PeerId(0));
+        assert_eq!(steps(&mut recovery, start + Duration::from_secs(11)), []);
         assert_eq!(recovery.next_deadline(), Some(start + PATIENCE));
-        assert!(recovery.check(start + PATIENCE));
+        assert_eq!(
+            steps(&mut recovery, start + PATIENCE),
+            [Step::Announce, Step::Sweep]
+        );
         assert!(!recovery.is_under_way());
-        assert!(!recovery.check(start + PATIENCE), "says so once");
+        assert_eq!(steps(&mut recovery, start + PATIENCE), [], "says so once");
     }
 
     #[test]
     fn with_nobody_to_wait_for_it_is_over_at_once() {
-        let now = Instant::now();
-        let mut recovery = Recovery::default();
-        recovery.begin(now, []);
-        assert!(recovery.check(now));
+        let (now, mut recovery) = recovery(0);
+        assert_eq!(steps(&mut recovery, now), [Step::Announce, Step::Sweep]);
+    }
+
+    #[test]
+    fn rfc4724_4_1_two_that_restart_do_not_wait_for_each_other_to_speak_but_to_forget() {
+        let (now, mut recovery) = recovery(2);
+        recovery.up(PeerId(0), Some(&restart(false)));
+        recovery.up(PeerId(1), Some(&restart(true)));
+        assert_eq!(steps(&mut recovery, now), []);
+        recovery.complete(PeerId(0));
+        assert_eq!(steps(&mut recovery, now), [Step::Announce]);
+        assert!(!recovery.holds_end_of_rib() && recovery.is_under_way());
+        assert_eq!(steps(&mut recovery, now + PATIENCE), []);
+        // Its daemon dies once more.
+        recovery.down(PeerId(1));
+        recovery.up(PeerId(1), Some(&restart(true)));
+        recovery.complete(PeerId(1));
+        assert_eq!(steps(&mut recovery, now), [Step::Sweep]);
+    }
+
+    #[test]
+    fn a_peer_without_graceful_restart_has_some_seconds_to_send_its_routes() {
+        let (now, mut recovery) = recovery(1);
+        recovery.up(PeerId(0), None);
+        assert_eq!(steps(&mut recovery, now), [Step::Announce]);
+        assert_eq!(recovery.next_deadline(), Some(now + PATIENCE));
+        assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Sweep]);
+    }
+
+    #[test]
+    fn a_restarting_peer_that_never_ends_is_given_up() {
+        let (now, mut recovery) = recovery(1);
+        recovery.up(PeerId(0), Some(&restart(true)));
+        assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Announce]);
+        assert_eq!(recovery.next_deadline(), Some(now + TRANSFER));
+        assert_eq!(steps(&mut recovery, now + TRANSFER), [Step::Sweep]);
+        assert_eq!(recovery.next_deadline(), None);
     }
 }

@@ -125,6 +125,33 @@ fn crashing_again_and_again_loses_nothing() {
     assert_eq!(monitor.changes(), Vec::<String>::new());
 }
 
+#[test]
+fn all_daemons_crash_at_once_and_forget_nothing() {
+    let mut mesh = Mesh::from_files(Plan::default(), 3);
+    let monitors: Vec<Monitor> = mesh
+        .rack
+        .nodes
+        .iter()
+        .map(|node| Monitor::start(&node.netns))
+        .collect();
+    let pings = pings(&mesh.rack);
+    let Mesh { daemons, rack, .. } = &mut mesh;
+    for daemon in &mut *daemons {
+        daemon.kill();
+    }
+    for (daemon, node) in daemons.iter_mut().zip(&rack.nodes) {
+        daemon.resume(&node.netns);
+    }
+    mesh.wait_up();
+    for daemon in &mesh.daemons {
+        daemon.wait_for_log("restart recovery is over");
+    }
+    for (ping, monitor) in pings.into_iter().zip(&monitors) {
+        assert_eq!(ping.stop().lost(), 0);
+        assert_eq!(monitor.changes(), Vec::<String>::new());
+    }
+}
+
 /// n1 reflects; the others have sessions with it alone.
 fn reflected(rack: &Rack) -> Manifests {
     let mut store = Manifests::default();

@@ -64,7 +64,7 @@ impl Session {
         }
         let is_elsewhere = self.config.port != new.port;
         self.config = new;
-        self.idle_hold = self.config.idle_hold;
+        (self.idle_hold, self.retry_wait) = (self.config.idle_hold, self.config.first_retry);
         match class {
             ChangeClass::None => {}
             ChangeClass::Reset => {
@@ -123,6 +123,7 @@ pub(super) fn reset_reasons(old: &PeerConfig, new: &PeerConfig) -> Vec<&'static 
         port: _,
         passive: _,
         keepalive: _,
+        first_retry: _,
         connect_retry: _,
         idle_hold: _,
         send_hold: _,

@@ -39,7 +39,9 @@ pub struct PeerConfig {
     pub hold_time: Duration,
     /// Interval between KEEPALIVEs; `None`: a third of the negotiated hold time.
     pub keepalive: Option<Duration>,
-    /// Time before the first retry of a failed dial.
+    /// Time before the first retry of a failed dial; doubles to `connect_retry`.
+    pub first_retry: Duration,
+    /// Longest time between dials (RFC 4271 ConnectRetryTime).
     pub connect_retry: Duration,
     /// First time spent in Idle after an error; doubles to 60 s, never below this.
     pub idle_hold: Duration,
@@ -84,6 +86,7 @@ impl PeerConfig {
             families: FamilySet::only(Family::of(address)),
             hold_time: Duration::from_secs(240),
             keepalive: None,
+            first_retry: Duration::from_secs(1),
             connect_retry: Duration::from_secs(5),
             idle_hold: Duration::from_secs(1),
             send_hold: None,

@@ -34,7 +34,8 @@ impl Session {
             return;
         }
         self.last_error = Some(format!("connect: {error}"));
-        let wait = self.jittered(self.config.connect_retry);
+        let wait = self.jittered(self.retry_wait.min(self.config.connect_retry));
+        self.retry_wait = self.retry_wait.saturating_mul(2).min(self.config.connect_retry);
         self.dial = if self.has_their_open() {
             Dial::Off
         } else {
@@ -60,7 +61,7 @@ impl Session {
     /// The operator has done something about it: an idle peer is tried, or let in, now.
     pub fn retry(&mut self, now: Instant) {
         if self.is_started && matches!(self.dial, Dial::Retry(_) | Dial::IdleHold(_) | Dial::Shut(_)) {
-            self.idle_hold = self.config.idle_hold;
+            (self.idle_hold, self.retry_wait) = (self.config.idle_hold, self.config.first_retry);
             self.dial = Dial::Off;
             self.dial_at(now);
         }

@@ -44,7 +44,7 @@ impl Session {
         };
         connection.phase = Phase::Established(negotiated.clone());
         connection.established_at = Some(now);
-        self.idle_hold = self.config.idle_hold;
+        (self.idle_hold, self.retry_wait) = (self.config.idle_hold, self.config.first_retry);
         self.last_error = None;
         info!(peer = %self.config.name, address = %self.config.address, "session established");
         self.actions.push_back(Action::Up(direction, negotiated));

@@ -101,6 +101,7 @@ pub struct Session {
     outgoing: Option<Connection>,
     incoming: Option<Connection>,
     idle_hold: Duration,
+    retry_wait: Duration,
     jitter: u64,
     /// Where common beats are counted from; `None`: this session keeps its own time.
     beat: Option<Instant>,
@@ -115,7 +116,7 @@ pub struct Session {
 impl Session {
     /// A session that does nothing until [`Self::start`]. `seed` spreads the timers of many sessions.
     pub fn new(config: PeerConfig, is_restarting: bool, seed: u64) -> Self {
-        let idle_hold = config.idle_hold;
+        let (idle_hold, retry_wait) = (config.idle_hold, config.first_retry);
         Session {
             config,
             is_restarting,
@@ -125,6 +126,7 @@ impl Session {
             outgoing: None,
             incoming: None,
             idle_hold,
+            retry_wait,
             jitter: seed | 1,
             beat: None,
             actions: VecDeque::new(),

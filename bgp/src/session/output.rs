@@ -33,10 +33,9 @@ pub struct Negotiated {
     pub route_refresh: bool,
     /// Refreshes are framed by BoRR and EoRR (RFC 7313).
     pub enhanced_refresh: bool,
-    /// IPv4 routes may have IPv6 next hops (RFC 8950).
+    /// IPv4 routes may have IPv6 next hops, in MP_REACH_NLRI (RFC 8950).
     pub extended_next_hop: bool,
-    /// IPv4 routes go in MP_REACH_NLRI because their next hop is IPv6 (session over IPv6 with RFC 8950).
-    /// Otherwise IPv4 routes use the classic fields.
+    /// The peer's side of graceful restart; `None` when it did not offer it.
     pub graceful_restart: Option<PeerRestart>,
     /// The peer's role was checked against ours (RFC 9234); ours, when one is configured.
     pub role: Option<Role>,

@@ -14,6 +14,7 @@ use crate::model::{GracefulRestartMode, NextHopMode, PeerExtensions, PeerType, S
 /// Hold time offered when nothing else is said.
 const HOLD_TIME: Duration = Duration::from_secs(240);
 /// First retry of a failed dial.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
 /// First back-off after an error.
 const IDLE_HOLD: Duration = Duration::from_secs(1);
@@ -167,7 +168,12 @@ impl Session {
         self.extensions.hold_time.unwrap_or(HOLD_TIME)
     }
 
-    /// First retry of a failed dial.
+    /// First retry of a failed dial: soon, where nothing was asked for.
+    pub fn first_retry(&self) -> Duration {
+        self.extensions.connect_retry.unwrap_or(FIRST_RETRY)
+    }
+
+    /// Later ones.
     pub fn connect_retry(&self) -> Duration {
         self.extensions.connect_retry.unwrap_or(CONNECT_RETRY)
     }
@@ -245,6 +251,7 @@ impl Session {
                 .keepalive_secs
                 .filter(|secs| *secs > 0)
                 .map(|secs| Duration::from_secs(secs.min(MAX_KEEPALIVE_SECS))),
+            first_retry: self.first_retry(),
             connect_retry: self.connect_retry(),
             idle_hold: self.idle_hold(),
             send_hold: extensions.send_hold,

@@ -27,7 +27,7 @@ impl Rib {
         self.refresh_learn_rules();
         self.take_fib_events();
         self.apply_regroup();
-        let holds = self.recovery.is_under_way();
+        let holds = self.recovery.holds_end_of_rib();
         let mut frames = Frames(&mut self.outputs, Vec::new());
         self.ipv4.flush(&self.shared, holds, &mut frames);
         self.ipv6.flush(&self.shared, holds, &mut frames);

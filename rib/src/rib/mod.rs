@@ -29,7 +29,7 @@ use crate::fib::{Fib, FibEvent, KernelEvent};
 use crate::next_hops::NextHopTable;
 use crate::peer::{PeerSettings, PeerTable};
 use crate::policy::{ExportRules, Glob, KernelRules};
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, Step};
 use crate::source::{SourceId, SourceTable};
 
 /// Frames that a fresh session may be given at once; the peer's task asks for more as it drains.
@@ -77,7 +77,7 @@ pub enum Output {
     OutOfResources(PeerId),
     /// Dump the kernel's tables.
     Dump,
-    /// Restart recovery is over: tell sessions to stop saying so.
+    /// What the node knows has been said: sessions stop saying that it restarts.
     RecoveryDone,
     /// The kernel held this many routes of ours before the start.
     Loaded(usize),
@@ -280,12 +280,18 @@ impl Rib {
     }
 
     fn check_recovery(&mut self, now: Instant) {
-        if self.recovery.check(now) {
-            info!("restart recovery is over");
-            self.shared.fib.allow_sweep();
-            self.ipv4.release_end_of_rib();
-            self.ipv6.release_end_of_rib();
-            self.outputs.push_back(Output::RecoveryDone);
+        while let Some(step) = self.recovery.poll(now) {
+            match step {
+                Step::Announce => {
+                    self.ipv4.release_end_of_rib();
+                    self.ipv6.release_end_of_rib();
+                    self.outputs.push_back(Output::RecoveryDone);
+                }
+                Step::Sweep => {
+                    info!("restart recovery is over");
+                    self.shared.fib.allow_sweep();
+                }
+            }
         }
     }
 

@@ -27,6 +27,8 @@ pub struct Pipit {
     name: String,
     source: Source,
     arguments: Vec<String>,
+    /// Octets of the log that are of earlier runs.
+    earlier_log: usize,
     process: Option<Process>,
     // After the process, whose last words are read from it.
     folder: tempfile::TempDir,
@@ -61,6 +63,7 @@ impl Pipit {
             source: source.clone(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             folder: temporary(),
+            earlier_log: 0,
             process: None,
         };
         pipit.resume(netns);
@@ -81,10 +84,11 @@ impl Pipit {
                 .arg(self.state_dir()),
         };
         command.arg("--socket").arg(self.socket()).args(&self.arguments);
+        self.earlier_log = std::fs::read_to_string(self.log_path()).map_or(0, |log| log.len());
         self.process = Some(Process::start(
             &format!("pipitd of {}", self.name),
             command,
-            &self.folder.path().join("log"),
+            &self.log_path(),
         ));
     }
 
@@ -123,9 +127,14 @@ impl Pipit {
         self.folder.path().join("pipit.sock")
     }
 
-    /// What it has logged since its first start.
+    /// What it has logged since it was started last.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        let log = std::fs::read_to_string(self.log_path()).unwrap_or_default();
+        log.get(self.earlier_log..).unwrap_or_default().to_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// Waits for a text in the log.

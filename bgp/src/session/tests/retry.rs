@@ -35,6 +35,22 @@ fn receive(session: &mut Session, now: Instant, message: &[u8]) {
 }
 
 #[test]
+fn a_refused_dial_is_repeated_soon_and_then_every_connect_retry_time() {
+    let mut session = Session::new(config(LOW, HIGH), false, 3);
+    let mut now = Instant::now();
+    session.start(now);
+    for longest in [1, 2, 4, 5, 5].map(Duration::from_secs) {
+        while session.poll_action().is_some() {}
+        session.handle_dial_failed(now, "Connection refused");
+        let next = session.poll_timeout().unwrap();
+        let wait = next - now;
+        assert!(wait <= longest && wait >= longest / 2, "{wait:?}, {longest:?}");
+        now = next;
+        session.handle_timeout(now);
+    }
+}
+
+#[test]
 fn a_peer_that_hangs_up_before_its_open_is_not_penalised() {
     let dials = dials_within(Duration::from_secs(300), |session, now| {
         session.handle_closed(now, Direction::Outgoing, None);
