@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use pipit_bgp::io::Speaker;
 use pipit_bgp::io::message::{PeerBody, PeerMessage};
+use pipit_bgp::session::Resumption;
 use pipit_bgp::session::config::PeerConfig;
 use pipit_bgp::{Asn, FamilyMap, PeerId};
 use tokio::sync::mpsc;
@@ -94,7 +95,7 @@ async fn run_far_ends(sessions: u32) -> anyhow::Result<()> {
     let (routes, mut messages) = mpsc::channel(MESSAGES);
     let mut speakers = Vec::new();
     for index in 0..sessions {
-        let speaker = Speaker::spawn(false, routes.clone());
+        let speaker = Speaker::spawn(Resumption::None, routes.clone());
         speaker.add_peer(PeerId(index), config(far(index), NEAR)).await;
         speakers.push(speaker);
     }
@@ -107,7 +108,7 @@ async fn run_far_ends(sessions: u32) -> anyhow::Result<()> {
 
 async fn run_near_end(sessions: u32, time: Duration) -> anyhow::Result<bool> {
     let (routes, mut messages) = mpsc::channel(MESSAGES);
-    let speaker = Speaker::spawn(false, routes);
+    let speaker = Speaker::spawn(Resumption::None, routes);
     let listen = FamilyMap {
         ipv4: Some(SocketAddr::new(NEAR.into(), PORT)),
         ipv6: None,

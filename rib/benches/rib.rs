@@ -91,6 +91,7 @@ fn connect(rib: &mut Rib, id: u32) {
         enhanced_refresh: false,
         extended_next_hop: false,
         graceful_restart: None,
+        keeps_our_routes: true,
         role: None,
         hostname: None,
         software: None,

@@ -13,6 +13,7 @@ use tracing::debug;
 use crate::attrs::AttrId;
 use crate::best_path::DEFAULT_LOCAL_PREF;
 use crate::export::add_community;
+use crate::fib::is_martian;
 use crate::peer::PeerSettings;
 use crate::policy::{self, Operation, PeerType, PolicySubject, Verdict};
 use crate::rib::{Shared, interface_of};
@@ -31,6 +32,8 @@ pub enum Rejected {
     ClusterLoop,
     /// The next hop is one of our own addresses (RFC 4271 §5.1.3).
     OwnNextHop,
+    /// The destination means something only on a host or link, or nothing.
+    Martian,
     /// The role says that it must not come from this peer (RFC 9234 §5).
     RouteLeak,
     /// A BGPFilter rejects it.
@@ -45,6 +48,7 @@ impl fmt::Display for Rejected {
             Rejected::OriginatorLoop => "we are the originator",
             Rejected::ClusterLoop => "our cluster is in the cluster list",
             Rejected::OwnNextHop => "the next hop is our own address",
+            Rejected::Martian => "a destination of a host or link",
             Rejected::RouteLeak => "a route leak",
             Rejected::Filter => "rejected by a filter",
         })
@@ -110,6 +114,9 @@ pub(crate) fn why_refused(
         Err(reason) => return Some(reason.to_string()),
         Ok(edit) => edit,
     };
+    if is_martian(prefix) {
+        return Some(Rejected::Martian.to_string());
+    }
     let mut bytes = Vec::new();
     edit.apply(set.bytes(), &mut bytes);
     let facts = AttrFacts::read(&bytes);
@@ -216,6 +223,9 @@ pub(crate) fn filter(
     interface: Option<&str>,
     edit: &AttrEdit,
 ) -> Result<Option<AttrEdit>, Rejected> {
+    if is_martian(prefix) {
+        return Err(Rejected::Martian);
+    }
     let filters = &settings.import[pipit_bgp::Family::of(prefix.addr())];
     if filters.is_empty() {
         return Ok(None);

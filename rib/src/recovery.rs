@@ -1,9 +1,9 @@
 //! When restart recovery is over, ours and that of peers (RFC 4724 §4).
 //!
-//! Ours has two ends. We say End-of-RIB when every expected peer has said it, or has not come up within [`PATIENCE`]:
+//! Ours has two ends. We say End-of-RIB when every expected peer has said it, or has not come up within [`SILENCE`]:
 //! a peer that is up but still sending is waited for longer, one that is itself restarting not at all, or the two
-//! would wait for each other. Kernel routes that nobody asked for go later, when those have sent what they have, too:
-//! a whole rack that starts at once forgets nothing.
+//! would wait for each other. Kernel routes that nobody asked for go later, when those have sent what they have, too,
+//! or after [`PATIENCE`]: a whole rack that starts at once forgets nothing.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use pipit_bgp::session::output::PeerRestart;
 use pipit_bgp::{Family, PeerId};
 
-/// How long a peer that does not come up is waited for: longer than the retry of any peer that is alive.
+/// How long our End-of-RIB waits for a peer that does not come up: longer than the five seconds after which pipit, and
+/// Calico's BIRD, dial again.
+const SILENCE: Duration = Duration::from_secs(6);
+/// How long the sweep does: longer than the retry of any peer that is alive.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// How long one that is up may take to send everything.
 const TRANSFER: Duration = Duration::from_secs(120);
@@ -69,13 +72,22 @@ impl Own {
         }
     }
 
+    /// Whether a peer that may still come up keeps us from the next step.
+    fn waits_for_absent(&self, now: Instant) -> bool {
+        !self.absent.is_empty() && (self.is_announced || now < self.began + SILENCE)
+    }
+
     fn waits_for(&self, kind: Sender) -> bool {
         self.sending.values().any(|sender| *sender == kind)
     }
 
     fn next_deadline(&self) -> Instant {
-        let is_early = !self.absent.is_empty() || self.waits_for(Sender::Unmarked);
-        self.began + if is_early { PATIENCE } else { TRANSFER }
+        let wait = match (self.absent.is_empty(), self.waits_for(Sender::Unmarked)) {
+            (false, _) if !self.is_announced && !self.waits_for(Sender::Steady) => SILENCE,
+            (true, false) => TRANSFER,
+            _ => PATIENCE,
+        };
+        self.began + wait
     }
 }
 
@@ -172,7 +184,7 @@ impl Recovery {
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Step> {
         let own = self.own.as_mut()?;
         own.give_up(now);
-        if !own.absent.is_empty() || own.waits_for(Sender::Steady) {
+        if own.waits_for_absent(now) || own.waits_for(Sender::Steady) {
             return None;
         }
         if !own.is_announced {
@@ -221,12 +233,11 @@ mod tests {
         let (start, mut recovery) = recovery(2);
         assert_eq!(steps(&mut recovery, start), []);
         recovery.forget(PeerId(0));
-        assert_eq!(steps(&mut recovery, start + Duration::from_secs(11)), []);
+        assert_eq!(recovery.next_deadline(), Some(start + SILENCE));
+        assert_eq!(steps(&mut recovery, start + SILENCE), [Step::Announce]);
         assert_eq!(recovery.next_deadline(), Some(start + PATIENCE));
-        assert_eq!(
-            steps(&mut recovery, start + PATIENCE),
-            [Step::Announce, Step::Sweep]
-        );
+        assert_eq!(steps(&mut recovery, start + Duration::from_secs(11)), []);
+        assert_eq!(steps(&mut recovery, start + PATIENCE), [Step::Sweep]);
         assert!(!recovery.is_under_way());
         assert_eq!(steps(&mut recovery, start + PATIENCE), [], "says so once");
     }

@@ -24,7 +24,7 @@ use crate::session::config::PeerConfig;
 use crate::session::counts::MessageCounts;
 use crate::session::output::Negotiated;
 use crate::session::query::{NegotiatedView, SessionView, State};
-use crate::session::{Action, Connected, Sending, Session, Stop};
+use crate::session::{Action, Connected, Resumption, Sending, Session, Stop};
 use crate::wire::notification::Notification;
 use crate::wire::update::UpdateBatch;
 
@@ -105,14 +105,14 @@ impl PeerTask {
     pub(crate) fn new(
         id: PeerId,
         config: PeerConfig,
-        is_restarting: bool,
+        resumption: Resumption,
         beat: Instant,
         routes: mpsc::Sender<PeerMessage>,
         commands: mpsc::Receiver<Command>,
     ) -> (Self, watch::Receiver<SessionView>) {
         let mut session = Session::new(
             config,
-            is_restarting,
+            resumption,
             0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(id.0) + 1),
         );
         session.keep_beat(beat);

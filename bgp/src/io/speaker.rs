@@ -18,10 +18,10 @@ use crate::io::message::{PeerBody, PeerMessage};
 use crate::io::peer_task::{Command, PeerTask};
 use crate::io::{socket, tcp_md5};
 use crate::peer_id::PeerId;
-use crate::session::Stop;
 use crate::session::config::PeerConfig;
 use crate::session::output::SessionEnd;
 use crate::session::query::SessionView;
+use crate::session::{Resumption, Stop};
 use crate::wire::iana::ErrorCode;
 use crate::wire::notification::Notification;
 
@@ -137,7 +137,7 @@ struct Listening {
 
 /// See the module.
 pub struct Speaker {
-    is_restarting: bool,
+    resumption: Resumption,
     /// Where the sessions' common beat is counted from.
     started: Instant,
     peers: BTreeMap<PeerId, Peer>,
@@ -153,17 +153,16 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Starts the speaker. `is_restarting`: the kernel holds routes of an earlier life, so peers shall keep theirs
-    /// until [`SpeakerHandle::recovery_done`].
-    pub fn spawn(is_restarting: bool, routes: mpsc::Sender<PeerMessage>) -> SpeakerHandle {
+    /// Starts the speaker. `resumption` holds until [`SpeakerHandle::recovery_done`].
+    pub fn spawn(resumption: Resumption, routes: mpsc::Sender<PeerMessage>) -> SpeakerHandle {
         let (sender, commands) = mpsc::channel(COMMANDS);
-        tokio::spawn(Speaker::new(is_restarting, routes).run(commands));
+        tokio::spawn(Speaker::new(resumption, routes).run(commands));
         SpeakerHandle(sender)
     }
 
-    fn new(is_restarting: bool, routes: mpsc::Sender<PeerMessage>) -> Self {
+    fn new(resumption: Resumption, routes: mpsc::Sender<PeerMessage>) -> Self {
         Speaker {
-            is_restarting,
+            resumption,
             started: Instant::now(),
             peers: BTreeMap::new(),
             by_address: HashMap::new(),
@@ -212,7 +211,7 @@ impl Speaker {
             }
             SpeakerCommand::Retry(id) => self.tell(id, Command::Retry).await,
             SpeakerCommand::RecoveryDone => {
-                self.is_restarting = false;
+                self.resumption = Resumption::None;
                 for id in self.peers.keys().copied().collect::<Vec<_>>() {
                     self.tell(id, Command::RecoveryDone).await;
                 }
@@ -280,7 +279,7 @@ impl Speaker {
         let (task, view) = PeerTask::new(
             id,
             config.clone(),
-            self.is_restarting,
+            self.resumption,
             self.started,
             self.routes.clone(),
             received,

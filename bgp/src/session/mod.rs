@@ -33,7 +33,7 @@ use crate::session::connection::{Connection, Phase};
 use crate::session::counts::MessageCounts;
 use crate::session::dial::Dial;
 use crate::session::ending::Ending;
-use crate::session::negotiate::Resumption;
+pub use crate::session::negotiate::Resumption;
 use crate::session::output::{Negotiated, SessionEnd};
 use crate::session::query::State;
 use crate::session::timers::{OPEN_HOLD_TIME, later};
@@ -94,7 +94,7 @@ pub enum Stop {
 pub struct Session {
     config: PeerConfig,
     is_restarting: bool,
-    /// The daemon restarted: a peer that comes late may still keep routes of the run before.
+    /// There was a daemon before: a peer that comes late may still keep its routes.
     has_come_back: bool,
     is_started: bool,
     dial: Dial,
@@ -115,12 +115,12 @@ pub struct Session {
 
 impl Session {
     /// A session that does nothing until [`Self::start`]. `seed` spreads the timers of many sessions.
-    pub fn new(config: PeerConfig, is_restarting: bool, seed: u64) -> Self {
+    pub fn new(config: PeerConfig, resumption: Resumption, seed: u64) -> Self {
         let (idle_hold, retry_wait) = (config.idle_hold, config.first_retry);
         Session {
             config,
-            is_restarting,
-            has_come_back: is_restarting,
+            is_restarting: resumption == Resumption::Restart,
+            has_come_back: resumption != Resumption::None,
             is_started: false,
             dial: Dial::Off,
             outgoing: None,
@@ -304,7 +304,7 @@ impl Session {
         if self.is_restarting {
             Resumption::Restart
         } else if self.has_come_back || self.flaps > 0 {
-            Resumption::Session
+            Resumption::Forwarding
         } else {
             Resumption::None
         }

@@ -20,11 +20,11 @@ const RESTART_TIME_MAX: u64 = 4_095;
 
 /// What our OPEN says of the time before it (RFC 4724 §3): R and F bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Resumption {
+pub enum Resumption {
     /// There is nothing to come back to.
     None,
-    /// A session with this peer ended, and forwarding went on: F.
-    Session,
+    /// Forwarding went on since a session with this peer, or since another daemon on this node: F.
+    Forwarding,
     /// This daemon ended, and forwarding went on; peers shall wait for our routes (RFC 4724 §4.1): R and F.
     Restart,
 }
@@ -132,6 +132,8 @@ pub(crate) fn negotiate(
         header::MAX_LEN
     } as u16;
     let text = |pick: fn(&Capability) -> Option<&String>| capabilities.iter().find_map(pick).cloned();
+    let graceful_restart = peer_restart(config, theirs);
+    let asks_to_keep = matches!(config.graceful_restart, GracefulRestart::Restart { .. });
     Ok(Negotiated {
         remote_router_id: theirs.router_id,
         remote_as,
@@ -147,7 +149,8 @@ pub(crate) fn negotiate(
         route_refresh: has(&Capability::RouteRefresh),
         enhanced_refresh: has(&Capability::EnhancedRefresh),
         extended_next_hop,
-        graceful_restart: peer_restart(config, theirs),
+        keeps_our_routes: asks_to_keep && graceful_restart.is_some(),
+        graceful_restart,
         role: config.role,
         hostname: text(|c| {
             if let Capability::Fqdn(name) = c {

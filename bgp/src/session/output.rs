@@ -37,6 +37,8 @@ pub struct Negotiated {
     pub extended_next_hop: bool,
     /// The peer's side of graceful restart; `None` when it did not offer it.
     pub graceful_restart: Option<PeerRestart>,
+    /// The peer keeps our routes while we restart: we asked for it, and it knows graceful restart.
+    pub keeps_our_routes: bool,
     /// The peer's role was checked against ours (RFC 9234); ours, when one is configured.
     pub role: Option<Role>,
     /// FQDN capability: the host name, for people.

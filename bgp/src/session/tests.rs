@@ -55,7 +55,7 @@ struct Bench {
 impl Bench {
     fn new(left: PeerConfig, right: PeerConfig) -> Self {
         let end = |config, seed| End {
-            session: Session::new(config, false, seed),
+            session: Session::new(config, Resumption::None, seed),
             received: Default::default(),
             batch: UpdateBatch::default(),
             ups: Vec::new(),
@@ -267,7 +267,7 @@ fn sessions_with_one_origin_send_keepalives_at_common_beats() {
     let origin = Instant::now();
     let due = |seed, up_after| {
         let now = origin + up_after;
-        let mut session = Session::new(config(LOW, HIGH), false, seed);
+        let mut session = Session::new(config(LOW, HIGH), Resumption::None, seed);
         session.keep_beat(origin);
         let at = session.next_keepalive(now, Duration::from_secs(90)).unwrap();
         assert!((20..=30).contains(&(at - now).as_secs()), "{:?}", at - now);
@@ -464,7 +464,8 @@ fn no_history_of_events_panics_or_leaves_two_established_connections() {
         Bytes::from_static(&[0; 19]),
     ];
     for _ in 0..300 {
-        let mut session = Session::new(config(LOW, HIGH), next(2) == 0, next(1 << 40));
+        let resumption = [Resumption::None, Resumption::Restart][next(2) as usize];
+        let mut session = Session::new(config(LOW, HIGH), resumption, next(1 << 40));
         let mut now = Instant::now();
         let mut balance = 0i32;
         for _ in 0..120 {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pipit_bgp::io::message::{PeerBody, PeerMessage};
 use pipit_bgp::io::{Speaker, SpeakerHandle};
+use pipit_bgp::session::Resumption;
 use pipit_bgp::session::config::{AddPath, PeerConfig};
 use pipit_bgp::session::output::{Negotiated, SessionEnd};
 use pipit_bgp::session::query::{SessionView, State};
@@ -89,7 +90,7 @@ impl Node {
         let (is_busy, business) = watch::channel(false);
         tokio::spawn(listen_like_a_rib(messages, told, business));
         Node {
-            speaker: Speaker::spawn(false, routes),
+            speaker: Speaker::spawn(Resumption::None, routes),
             address,
             heard,
             is_busy,

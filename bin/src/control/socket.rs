@@ -43,6 +43,7 @@ pub enum SocketError {
 pub struct ControlSocket {
     path: PathBuf,
     identity: (u64, u64),
+    had_lock: bool,
     _lock: File,
 }
 
@@ -56,6 +57,7 @@ impl ControlSocket {
         if let Some(folder) = folder {
             fs::create_dir_all(folder).map_err(failed("create folder", folder))?;
         }
+        let had_lock = with_suffix(path, ".lock").exists();
         let lock = take_lock(path)?;
         refuse_foreign(path)?;
         let fresh = with_suffix(path, ".new");
@@ -74,10 +76,16 @@ impl ControlSocket {
             ControlSocket {
                 path: path.to_owned(),
                 identity,
+                had_lock,
                 _lock: lock,
             },
             listener,
         ))
+    }
+
+    /// Whether a daemon had this socket before. In /run, where it belongs, that is as long as the kernel's routes last.
+    pub fn is_taken_over(&self) -> bool {
+        self.had_lock
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 use anyhow::Context;
 use jiff::Timestamp;
 use pipit_bgp::io::Speaker;
-use pipit_bgp::session::Stop;
+use pipit_bgp::session::{Resumption, Stop};
 use pipit_bgp::{Asn, FamilyMap, RouterId};
 use pipit_datastore::desired::{DesiredState, Environment};
 use pipit_datastore::io::backend::Manifests;
@@ -67,7 +67,7 @@ pub fn run(config: Config, logs: LogControl) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (_control, listener) = ControlSocket::bind(&config.socket)?;
+    let (control_socket, listener) = ControlSocket::bind(&config.socket)?;
     let table = config.route_table;
     let _table = TableLock::take(table)?;
     let (kernel, mut reports) = netlink::spawn(table).context("the kernel's routing table")?;
@@ -75,9 +75,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     rib.set_limits(config.limits);
     let adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
     let is_restart = adopted > 0;
+    let resumption = match (is_restart, control_socket.is_taken_over()) {
+        (false, _) => Resumption::None,
+        // Routes of another program with our number, BIRD's.
+        (true, false) => Resumption::Forwarding,
+        (true, true) => Resumption::Restart,
+    };
 
     let (routes, received) = mpsc::channel(PEER_MESSAGES);
-    let speaker = Speaker::spawn(is_restart, routes);
+    let speaker = Speaker::spawn(resumption, routes);
     let rib = RibTask::spawn(
         rib,
         is_restart,

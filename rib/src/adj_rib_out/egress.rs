@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pipit_bgp::session::config::Role;
 use pipit_bgp::session::output::Negotiated;
 use pipit_bgp::wire::update::EncodeOptions;
-use pipit_bgp::{Asn, Family, FamilyMap, NextHop};
+use pipit_bgp::{Asn, Family, NextHop};
 
 use crate::peer::{NextHopMode, PeerSettings};
 use crate::policy::{Filter, PeerType};
@@ -36,13 +36,12 @@ pub(crate) struct EgressKey {
 }
 
 impl EgressKey {
-    /// The key of one session for one family. `own` are the node's addresses, for families that are not the
-    /// session's own.
+    /// The key of one session for one family. `own_next_hop` depends on the node beside the session.
     pub(crate) fn new(
         family: Family,
         settings: &PeerSettings,
         negotiated: &Negotiated,
-        own: &FamilyMap<Option<IpAddr>>,
+        own_next_hop: Option<IpAddr>,
     ) -> EgressKey {
         // Who the peer is, what it may send us and how it restarts does not change what it is told.
         let PeerSettings {
@@ -63,7 +62,8 @@ impl EgressKey {
         let Negotiated {
             remote_router_id: _,
             remote_as: _,
-            local_address,
+            // It is in `own_next_hop`.
+            local_address: _,
             families: _,
             hold_time: _,
             four_octet_as,
@@ -74,17 +74,11 @@ impl EgressKey {
             enhanced_refresh: _,
             extended_next_hop,
             graceful_restart,
+            keeps_our_routes: _,
             role: _,
             hostname: _,
             software: _,
         } = negotiated;
-        let own_next_hop = match (family, local_address) {
-            (Family::Ipv4Unicast, IpAddr::V4(_)) | (Family::Ipv6Unicast, IpAddr::V6(_)) => {
-                Some(*local_address)
-            }
-            (Family::Ipv4Unicast, IpAddr::V6(_)) if *extended_next_hop => Some(*local_address),
-            (Family::Ipv4Unicast | Family::Ipv6Unicast, _) => own[family],
-        };
         EgressKey {
             family,
             peer_type: settings.peer_type(),

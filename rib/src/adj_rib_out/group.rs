@@ -60,6 +60,8 @@ struct Member {
     credit: u8,
     /// End-of-RIB (or, in a refresh, EoRR) is due once this position is reached; `None`: said.
     feed_end: Option<Position>,
+    /// End-of-RIB waits for the end of our own restart.
+    waits_for_recovery: bool,
     /// BoRR is due before anything else.
     owes_begin: bool,
     /// The feed answers a ROUTE-REFRESH of a peer that wants it framed (RFC 7313).
@@ -240,7 +242,7 @@ impl UpdateGroup {
     }
 
     /// Takes a peer in. Its feed starts at once: everything that is announced, then End-of-RIB.
-    pub(crate) fn join(&mut self, peer: PeerId, source: SourceId, credit: u8) {
+    pub(crate) fn join(&mut self, peer: PeerId, source: SourceId, credit: u8, waits_for_recovery: bool) {
         let feed_end = Some(self.journal.end());
         self.members.push(Member {
             peer,
@@ -248,6 +250,7 @@ impl UpdateGroup {
             position: 0,
             credit,
             feed_end,
+            waits_for_recovery,
             owes_begin: false,
             is_framed: false,
         });
@@ -331,6 +334,7 @@ impl UpdateGroup {
             source: own,
             position,
             feed_end,
+            waits_for_recovery,
             is_framed,
             ..
         } = self.members[at];
@@ -344,7 +348,7 @@ impl UpdateGroup {
         }
         if let Some(end) = feed_end
             && position >= end
-            && (is_framed || !holds_end_of_rib)
+            && (is_framed || !(holds_end_of_rib && waits_for_recovery))
         {
             let bytes = if is_framed {
                 pipit_bgp::wire::route_refresh::end_of_refresh(self.key.family)

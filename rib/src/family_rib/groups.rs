@@ -19,6 +19,8 @@ pub(crate) struct Move {
     pub(crate) source: SourceId,
     pub(crate) credit: u8,
     pub(crate) from: Option<GroupId>,
+    /// End-of-RIB to it waits while we are restarting (RFC 4724 §4.1): it keeps routes of ours until then.
+    pub(crate) waits_for_recovery: bool,
     /// What it is to be told; `None`: nothing.
     pub(crate) key: Option<EgressKey>,
 }
@@ -73,6 +75,7 @@ impl<P: FibPrefix> FamilyRib<P> {
             source,
             credit,
             from,
+            waits_for_recovery,
             key,
         } in moves
         {
@@ -87,7 +90,7 @@ impl<P: FibPrefix> FamilyRib<P> {
                 self.leave(Some(from), peer);
             }
             if let Some(group) = self.group_mut(to) {
-                group.join(peer, source, credit);
+                group.join(peer, source, credit, waits_for_recovery);
             }
             joined.push((peer, to));
         }

@@ -1,32 +1,69 @@
 //! Addresses of interfaces, and the networks that these connect.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use pipit_bgp::Family;
 
 /// The addresses of all interfaces.
-#[derive(Debug, Default)]
-pub(crate) struct Addresses(BTreeSet<(IpNet, u32, IpAddr)>);
+#[derive(PartialEq, Eq, Debug, Default)]
+pub(crate) struct Addresses {
+    all: BTreeSet<(IpNet, u32, IpAddr)>,
+    /// How many entries have an address: whether it is ours is asked of every next hop.
+    counts: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
+}
 
 impl Addresses {
     /// `net`: the network on the link, of a point-to-point link the peer's address.
     pub(crate) fn insert(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
-        self.0.insert((net.trunc(), device, address))
+        let is_new = self.all.insert((net.trunc(), device, address));
+        if is_new {
+            *self.counts.entry(address).or_default() += 1;
+        }
+        is_new
     }
 
     pub(crate) fn remove(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
-        self.0.remove(&(net.trunc(), device, address))
+        let was_known = self.all.remove(&(net.trunc(), device, address));
+        if was_known && let Some(count) = self.counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&address);
+            }
+        }
+        was_known
     }
 
     pub(crate) fn remove_device(&mut self, device: u32) {
-        self.0.retain(|&(_, of, _)| of != device);
+        let of_device: Vec<_> = self
+            .all
+            .iter()
+            .filter(|(_, of, _)| *of == device)
+            .copied()
+            .collect();
+        for (net, device, address) in of_device {
+            self.remove(net, device, address);
+        }
+    }
+
+    /// Whether this host has an address.
+    pub(crate) fn has(&self, address: IpAddr) -> bool {
+        self.counts.contains_key(&address)
+    }
+
+    /// The first address of a family that has a meaning beyond its link, on the device that has `address`.
+    pub(crate) fn beside(&self, address: IpAddr, family: Family) -> Option<IpAddr> {
+        let (_, device, _) = self.all.iter().find(|(_, _, of)| *of == address)?;
+        let on_device = self.all.iter().filter(|(_, of, _)| of == device);
+        let mut addresses = on_device.map(|(_, _, address)| *address);
+        addresses.find(|address| Family::of(*address) == family && !is_near(*address))
     }
 
     /// Each network with the first device for which `is_used` says yes.
     pub(crate) fn networks(&self, is_used: impl Fn(u32, IpNet) -> bool) -> BTreeMap<IpNet, u32> {
         let mut networks = BTreeMap::new();
-        for &(net, device, address) in &self.0 {
+        for &(net, device, address) in &self.all {
             if !is_near(address) && is_used(device, net) {
                 networks.entry(net).or_insert(device);
             }
@@ -37,7 +74,7 @@ impl Addresses {
 
 /// Whether an address means something only on this host or link, or nothing at all. 240.0.0.0/4 is used like any
 /// other (behaviour contract §6.5).
-fn is_near(address: IpAddr) -> bool {
+pub(super) fn is_near(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             address.is_loopback()
@@ -53,6 +90,13 @@ fn is_near(address: IpAddr) -> bool {
                 || address.is_unspecified()
         }
     }
+}
+
+/// Whether a peer has no business announcing this destination: it is of a host, of a link, or of nobody (BIRD's rule,
+/// which lets 169.254.0.0/16 pass). Of all that begins with it only the default route passes.
+pub(crate) fn is_martian(prefix: IpNet) -> bool {
+    let is_ipv4_link_local = matches!(prefix, IpNet::V4(net) if net.network().is_link_local());
+    !is_ipv4_link_local && !is_announceable(prefix)
 }
 
 /// Whether a route to this destination can be announced at all: the default route, and what is not of this host or
@@ -84,6 +128,55 @@ mod tests {
         ] {
             assert_eq!(is_announceable(prefix.parse().unwrap()), expected, "{prefix}");
         }
+    }
+
+    #[test]
+    fn martians_are_what_means_nothing_elsewhere() {
+        let martian = |prefix: &str| is_martian(prefix.parse().unwrap());
+        let martians = [
+            "127.0.0.0/8",
+            "0.1.0.0/16",
+            "224.0.0.0/24",
+            "255.255.255.255/32",
+            "::1/128",
+            "fe80::/64",
+            "ff00::/8",
+        ];
+        assert!(martians.into_iter().all(martian));
+        let others = [
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.0/8",
+            "169.254.1.0/24",
+            "240.0.0.0/4",
+            "2001:db8::/32",
+            "fd00::/8",
+        ];
+        assert!(!others.into_iter().any(martian));
+    }
+
+    #[test]
+    fn an_address_is_ours_while_one_interface_has_it_and_has_others_beside_it() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut addresses = Addresses::default();
+        for (net, device, address) in [
+            ("192.0.2.0/24", 2, "192.0.2.1"),
+            ("192.0.2.0/24", 3, "192.0.2.1"),
+            ("fe80::/64", 2, "fe80::1"),
+            ("2001:db8::/64", 2, "2001:db8::1"),
+            ("2001:db8:9::/64", 9, "2001:db8:9::1"),
+        ] {
+            addresses.insert(net.parse().unwrap(), device, ip(address));
+        }
+        assert_eq!(
+            addresses.beside(ip("192.0.2.1"), Family::Ipv6Unicast),
+            Some(ip("2001:db8::1"))
+        );
+        assert_eq!(addresses.beside(ip("2001:db8:9::1"), Family::Ipv4Unicast), None);
+        addresses.remove_device(2);
+        assert!(addresses.has(ip("192.0.2.1")) && !addresses.has(ip("2001:db8::1")));
+        addresses.remove_device(3);
+        assert!(!addresses.has(ip("192.0.2.1")));
     }
 
     #[test]

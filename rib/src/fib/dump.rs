@@ -36,7 +36,9 @@ impl Fib {
             return;
         };
         self.dump = Dump::Done;
-        self.topology.end_dump();
+        if self.topology.end_dump() && self.is_loaded {
+            self.events.push_back(FibEvent::AddressesChanged);
+        }
         self.learner.touch_all(&self.topology);
         self.stir.all = true;
         let lost = self.ipv4.end_dump() + self.ipv6.end_dump();

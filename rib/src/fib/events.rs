@@ -1,14 +1,17 @@
 //! What the kernel says, taken in event by event.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::fib::Fib;
+use crate::fib::connected::is_near;
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
 use crate::fib::kernel::{Authored, KernelEvent, Table};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
+use crate::fib::{Fib, FibEvent};
 
 /// What others did to routes of ours, for one line in the log.
 #[derive(Debug, Default)]
@@ -39,14 +42,14 @@ impl Fib {
             KernelEvent::Overrun => self.handle_overrun(),
             KernelEvent::Address { device, address, net } => {
                 if self.topology.add_address(net, device, address) {
-                    self.learner.touch_connected();
+                    self.address_changed(address);
                     // It may be the preferred source that the kernel missed.
                     self.stir_link(device, [None, None]);
                 }
             }
             KernelEvent::AddressGone { device, address, net } => {
                 if self.topology.remove_address(net, device, address) {
-                    self.learner.touch_connected();
+                    self.address_changed(address);
                 }
                 // Of IPv6 routes the kernel takes only the preferred source away, as silently.
                 if address.is_ipv4() || self.source.ipv6 == Some(address) {
@@ -117,6 +120,16 @@ impl Fib {
                 self.stir_link(index, [old_name, None]);
                 self.drop_device(index);
             }
+        }
+    }
+
+    fn address_changed(&mut self, address: IpAddr) {
+        self.learner.touch_connected();
+        // Whether it is ours decides whether it can be a next hop.
+        self.stir_net(IpNet::from(address));
+        // A pod's interface has nothing but a link-local one.
+        if self.is_loaded && !is_near(address) && self.events.back() != Some(&FibEvent::AddressesChanged) {
+            self.events.push_back(FibEvent::AddressesChanged);
         }
     }
 

@@ -43,6 +43,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use audit::{Audit, FibDifference};
+pub(crate) use connected::is_martian;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
 pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};
@@ -77,6 +78,8 @@ pub enum FibEvent {
         /// Routes adopted.
         adopted: usize,
     },
+    /// The interfaces have other addresses.
+    AddressesChanged,
     /// A route of another program that may be announced, or none any more.
     Learned(IpNet, LearnedFrom, Option<LearnedRoute>),
     /// Events were lost or routes vanished with their link: the table must be dumped again. Said once until that
@@ -208,6 +211,11 @@ impl Fib {
     /// Which routes of other programs are worth telling of. [`Self::poll_event`] has what that changes.
     pub fn set_learn_rules(&mut self, family: Family, rules: LearnRules) {
         self.learner.set_rules(family, rules, &self.topology);
+    }
+
+    /// An address of a family on the interface that has `address`, to be named as next hop there.
+    pub(crate) fn address_beside(&self, address: IpAddr, family: Family) -> Option<IpAddr> {
+        self.topology.addresses().beside(address, family)
     }
 
     /// Ends what [`Self::track`] began.

@@ -103,11 +103,13 @@ impl Topology {
         self.incoming = Some(Picture::default());
     }
 
-    /// The new picture is complete.
-    pub(crate) fn end_dump(&mut self) {
-        if let Some(incoming) = self.incoming.take() {
-            self.current = incoming;
-        }
+    /// The new picture is complete; says whether it shows other addresses.
+    pub(crate) fn end_dump(&mut self) -> bool {
+        let Some(incoming) = self.incoming.take() else {
+            return false;
+        };
+        let old = std::mem::replace(&mut self.current, incoming);
+        old.addresses != self.current.addresses
     }
 
     fn drawn(&mut self) -> &mut Picture {
@@ -339,6 +341,10 @@ impl Topology {
     }
 
     fn lookup(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
+        // RFC 4271 §5.1.3: a packet that is sent to ourselves goes nowhere.
+        if self.addresses().has(address) {
+            return None;
+        }
         let Some(gateway) = self.host_gateway(address) else {
             return self.lookup_foreign(address);
         };

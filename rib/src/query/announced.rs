@@ -40,8 +40,8 @@ impl Rib {
         if Some(path.source) == peer.source {
             return "it came from this peer".into();
         }
-        let addresses = &self.shared.node.addresses;
-        let key = EgressKey::new(P::FAMILY, &peer.settings, &session.negotiated, addresses);
+        let own = self.shared.own_next_hop(P::FAMILY, &session.negotiated);
+        let key = EgressKey::new(P::FAMILY, &peer.settings, &session.negotiated, own);
         if !is_best && !key.all_paths {
             return "another path is better, and the peer takes one only".into();
         }

@@ -68,18 +68,15 @@ impl Rib {
             };
             for family in Family::ALL {
                 let key = session.carries(family).then(|| {
-                    EgressKey::new(
-                        family,
-                        &peer.settings,
-                        &session.negotiated,
-                        &self.shared.node.addresses,
-                    )
+                    let own = self.shared.own_next_hop(family, &session.negotiated);
+                    EgressKey::new(family, &peer.settings, &session.negotiated, own)
                 });
                 moves[family].push(Move {
                     peer: id,
                     source,
                     credit: session.credit,
                     from: session.groups[family],
+                    waits_for_recovery: session.negotiated.keeps_our_routes,
                     key,
                 });
             }

@@ -239,6 +239,8 @@ impl Rib {
                     info!(routes = adopted, "took over the kernel routes of an earlier run");
                     self.outputs.push_back(Output::Loaded(adopted));
                 }
+                // Our next hop of the family that a session does not run over may be another one.
+                FibEvent::AddressesChanged => self.regroup_all(),
                 FibEvent::Learned(prefix, from, route) => self.learn(prefix, from, route),
                 FibEvent::NextHopChanged(address, reachability) => {
                     self.shared.fib.follow_gateway(address);

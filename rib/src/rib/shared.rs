@@ -1,7 +1,10 @@
 //! State that both families share.
 
+use std::net::IpAddr;
+
+use pipit_bgp::session::output::Negotiated;
 use pipit_bgp::wire::attr::AttrFacts;
-use pipit_bgp::{FamilyMap, NextHop};
+use pipit_bgp::{Family, FamilyMap, NextHop};
 
 use crate::attrs::{AttrId, AttrTable, Released};
 use crate::fib::{Fib, Reachability};
@@ -23,6 +26,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Our address as a next hop of a family on one session: the session's own end if it is of that family, or else the
+    /// node's BGP address, or one on the same interface.
+    pub(crate) fn own_next_hop(&self, family: Family, negotiated: &Negotiated) -> Option<IpAddr> {
+        let local = negotiated.local_address;
+        if Family::of(local) == family || (family == Family::Ipv4Unicast && negotiated.extended_next_hop) {
+            return Some(local);
+        }
+        self.node.addresses[family].or_else(|| self.fib.address_beside(local, family))
+    }
+
     /// Enters an attribute set; the caller holds a count.
     pub(crate) fn intern(&mut self, bytes: &[u8], facts: &AttrFacts, next_hop: NextHop) -> AttrId {
         let next_hop = match self.next_hops.find(next_hop) {

@@ -263,6 +263,7 @@ impl Bench {
                 long_lived: FamilyMap::default(),
                 long_lived_forwarding: ipv4,
             }),
+            keeps_our_routes: true,
             role: None,
             hostname: None,
             software: None,

@@ -130,6 +130,7 @@ impl Node {
                 // The channel has room for all that may be under way at once.
                 FibEvent::WantsDump => self.requests.try_send(Request::Dump).unwrap(),
                 FibEvent::Loaded { adopted } => self.adopted = Some(adopted),
+                FibEvent::AddressesChanged => {}
                 FibEvent::NextHopChanged(address, _) => self.changed_next_hops.push(address),
                 FibEvent::Learned(_, LearnedFrom::Connected, _) => {}
                 FibEvent::Learned(prefix, LearnedFrom::Kernel, route) => {

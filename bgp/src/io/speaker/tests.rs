@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Asn;
+use crate::session::Resumption;
 use crate::session::query::State;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,7 +33,10 @@ async fn a_panic_in_one_peers_task_costs_that_peer_its_session_and_nobody_else()
     let other: IpAddr = [127, 9, (std::process::id() % 250) as u8, 2].into();
     let (routes, mut messages) = mpsc::channel(16);
     let (their_routes, mut theirs) = mpsc::channel(16);
-    let (ours, peers) = (Speaker::spawn(false, routes), Speaker::spawn(false, their_routes));
+    let (ours, peers) = (
+        Speaker::spawn(Resumption::None, routes),
+        Speaker::spawn(Resumption::None, their_routes),
+    );
     let listen = FamilyMap {
         ipv4: Some(SocketAddr::new(other, 1790)),
         ipv6: None,
@@ -74,7 +78,7 @@ async fn a_panic_in_one_peers_task_costs_that_peer_its_session_and_nobody_else()
 #[tokio::test]
 async fn one_link_local_address_on_two_interfaces_is_two_peers() {
     let (routes, _messages) = mpsc::channel(16);
-    let mut speaker = Speaker::new(false, routes);
+    let mut speaker = Speaker::new(Resumption::None, routes);
     let address: std::net::Ipv6Addr = "fe80::1".parse().unwrap();
     let config = |name: &str, interface: &str| PeerConfig {
         passive: true,

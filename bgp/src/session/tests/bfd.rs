@@ -50,7 +50,7 @@ fn rfc5882_4_3_a_session_that_bfd_has_not_vouched_for_yet_stays() {
 #[test]
 fn rfc5882_4_3_2_a_connection_in_the_making_is_left_alone() {
     let now = Instant::now();
-    let mut session = Session::new(config(LOW, HIGH), false, 1);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::None, 1);
     session.start(now);
     let taken = session.handle_connected(now, Direction::Incoming, LOW.parse().unwrap());
     assert_eq!(taken, Connected::Taken);

@@ -27,7 +27,7 @@ fn bits(session: &mut Session, now: Instant) -> (bool, bool) {
 #[test]
 fn rfc4724_3_the_first_open_of_a_fresh_daemon_promises_nothing() {
     let now = Instant::now();
-    let mut session = Session::new(config(LOW, HIGH), false, 1);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::None, 1);
     session.start(now);
     assert_eq!(bits(&mut session, now), (false, false));
 }
@@ -35,7 +35,7 @@ fn rfc4724_3_the_first_open_of_a_fresh_daemon_promises_nothing() {
 #[test]
 fn rfc4724_4_1_a_restarted_daemon_says_so_until_its_recovery_is_over_and_that_forwarding_went_on_for_good() {
     let now = Instant::now();
-    let mut session = Session::new(config(LOW, HIGH), true, 1);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::Restart, 1);
     session.start(now);
     assert_eq!(bits(&mut session, now), (true, true));
     session.handle_closed(now, Direction::Incoming, None);

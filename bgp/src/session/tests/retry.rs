@@ -4,7 +4,7 @@ use super::*;
 
 /// Seconds between dials to a peer whose connections all end like this.
 fn dials_within(time: Duration, mut end: impl FnMut(&mut Session, Instant)) -> usize {
-    let mut session = Session::new(config(LOW, HIGH), false, 3);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::None, 3);
     let (start, mut dials) = (Instant::now(), 0);
     let mut now = start;
     session.start(now);
@@ -36,7 +36,7 @@ fn receive(session: &mut Session, now: Instant, message: &[u8]) {
 
 #[test]
 fn a_refused_dial_is_repeated_soon_and_then_every_connect_retry_time() {
-    let mut session = Session::new(config(LOW, HIGH), false, 3);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::None, 3);
     let mut now = Instant::now();
     session.start(now);
     for longest in [1, 2, 4, 5, 5].map(Duration::from_secs) {
@@ -115,7 +115,7 @@ fn a_corrected_port_is_dialled_at_once() {
 #[test]
 fn a_failed_task_starts_again_after_a_while_and_accepts_at_once() {
     let now = Instant::now();
-    let mut session = Session::new(config(LOW, HIGH), false, 1);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::None, 1);
     session.start_in(now, Duration::from_secs(1));
     assert!(session.poll_action().is_none());
     assert!(session.accepts());
@@ -134,7 +134,7 @@ fn timers_beyond_the_clock_do_not_overflow_it() {
         keepalive: Some(Duration::MAX),
         ..config(LOW, HIGH)
     };
-    let mut session = Session::new(endless, false, 1);
+    let mut session = Session::new(endless, Resumption::None, 1);
     session.start(now);
     session.handle_dial_failed(now, "refused");
     assert_eq!(
@@ -208,7 +208,7 @@ fn a_peer_is_not_silent_while_its_octets_wait_for_us() {
 #[test]
 fn rfc4271_6_8_an_update_on_the_connection_that_waits_is_the_peers_choice() {
     let now = Instant::now();
-    let mut session = Session::new(config(LOW, HIGH), false, 1);
+    let mut session = Session::new(config(LOW, HIGH), Resumption::None, 1);
     session.start(now);
     for direction in [Direction::Outgoing, Direction::Incoming] {
         let taken = session.handle_connected(now, direction, LOW.parse().unwrap());

@@ -90,7 +90,7 @@ fn prepare(from: From, now: Instant) -> Session {
             send_hold: Some(SEND_HOLD),
             ..config(LOW, HIGH)
         },
-        false,
+        Resumption::None,
         1,
     );
     if matches!(from, From::Stopped) {

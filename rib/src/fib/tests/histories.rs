@@ -220,7 +220,7 @@ impl History {
                 FibEvent::Learned(prefix, _, None) => {
                     assert!(self.told.remove(&prefix).is_some(), "{prefix} was never told");
                 }
-                FibEvent::Loaded { .. } | FibEvent::NextHopChanged(..) => {}
+                FibEvent::Loaded { .. } | FibEvent::NextHopChanged(..) | FibEvent::AddressesChanged => {}
             }
         }
         while let Some(ops) = self.fib.poll_batch() {

@@ -42,6 +42,32 @@ fn a_distant_next_hop_is_reached_by_the_gateway_of_its_route() {
 }
 
 #[test]
+fn rfc4271_5_1_3_an_address_of_our_own_is_no_way_out() {
+    let mut fib = loaded(&[]);
+    assert_ne!(fib.track(ip("192.0.2.99")), Reachability::Unreachable);
+    set(&mut fib, "10.65.2.0/26", Some(via(&[hop("192.0.2.99")], 0)));
+    assert_eq!(
+        written(&mut fib),
+        ["Create 10.65.2.0/26 via 192.0.2.99 dev 2 metric 0"]
+    );
+    let own = |present: bool| {
+        let (device, address, net) = (2, ip("192.0.2.99"), net("192.0.2.0/24"));
+        match present {
+            true => KernelEvent::Address { device, address, net },
+            false => KernelEvent::AddressGone { device, address, net },
+        }
+    };
+    fib.handle_kernel([own(true)]);
+    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Unreachable);
+    assert_eq!(
+        written(&mut fib),
+        ["Delete 10.65.2.0/26 via 192.0.2.99 dev 2 metric 0"]
+    );
+    let events: Vec<FibEvent> = std::iter::from_fn(|| fib.poll_event()).collect();
+    assert!(events.contains(&FibEvent::AddressesChanged), "{events:?}");
+}
+
+#[test]
 fn routes_of_our_own_resolve_nothing() {
     let mut fib = loaded(&[]);
     set(&mut fib, "172.16.0.0/12", Some(via(&[hop("192.0.2.1")], 0)));
