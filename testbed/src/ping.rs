@@ -1,5 +1,6 @@
 //! Pings that count what is lost.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::kernel::temporary;
@@ -31,6 +32,8 @@ pub struct PingReport {
     pub sent: u32,
     /// Packets answered.
     pub received: u32,
+    /// Number of the first packet without an answer, from 1.
+    pub first_lost: Option<u32>,
 }
 
 impl PingReport {
@@ -110,9 +113,12 @@ impl PingReport {
         let heard = output.lines().rev().find_map(number);
         let waiting = heard.map_or(0, |last| (sent % SEQUENCE + SEQUENCE - last) % SEQUENCE);
         let uncounted = if waiting <= under_way { waiting } else { 0 };
+        let sent = sent - uncounted;
+        let received: HashSet<u32> = answers().collect();
         Some(PingReport {
-            sent: sent - uncounted,
+            sent,
             received: answers().count().try_into().ok()?,
+            first_lost: (1..=sent).find(|number| !received.contains(&(number % SEQUENCE))),
         })
     }
 }
@@ -142,7 +148,12 @@ From 172.31.1.11 icmp_seq=2 Destination Net Unreachable
 5 packets transmitted, 2 received, +1 duplicates, +1 errors, 60% packet loss, time 80ms
 ";
         let report = PingReport::parse(output, 1).unwrap();
-        assert_eq!(report, PingReport { sent: 4, received: 2 });
+        let expected = PingReport {
+            sent: 4,
+            received: 2,
+            first_lost: Some(2),
+        };
+        assert_eq!(report, expected);
         assert_eq!(report.lost(), 2);
         assert_eq!(PingReport::parse("PING 10.65.3.2", 1), None);
     }

@@ -204,12 +204,12 @@ fn a_reflector_restarts_and_its_clients_lose_no_packet_and_no_route() {
         wait_up(&daemons);
         daemons[0].wait_for_log("restart recovery is over");
     }
+    for (node, monitor) in rack.nodes.iter().zip(&monitors) {
+        assert_eq!(monitor.changes(), Vec::<String>::new(), "kernel of {}", node.name);
+    }
     for ping in pings {
         let report = ping.stop();
         assert_eq!(report.lost(), 0, "{report:?}");
-    }
-    for (node, monitor) in rack.nodes.iter().zip(&monitors) {
-        assert_eq!(monitor.changes(), Vec::<String>::new(), "kernel of {}", node.name);
     }
 }
 

@@ -316,8 +316,14 @@ impl UpdateGroup {
         self.tidy();
     }
 
-    /// Says that [`Self::poll`] may find End-of-RIBs to send that it held back.
+    /// Lets [`Self::poll`] send the End-of-RIBs that it held back, each after everything that is known by now: what was
+    /// learned while it waited is what it waited for.
     pub(crate) fn release_end_of_rib(&mut self) {
+        let end = self.journal.end();
+        let waiting = |member: &&mut Member| member.waits_for_recovery && !member.is_framed;
+        for member in self.members.iter_mut().filter(waiting) {
+            member.feed_end = member.feed_end.map(|_| end);
+        }
         self.is_ready = true;
     }
 

@@ -31,6 +31,7 @@ pub(crate) struct Kind {
     pub(crate) is_client: bool,
     pub(crate) takes_all: bool,
     pub(crate) knows_long_lived: bool,
+    pub(crate) keeps_our_routes: bool,
 }
 
 pub(crate) const EXTERNAL: Kind = Kind {
@@ -38,12 +39,14 @@ pub(crate) const EXTERNAL: Kind = Kind {
     is_client: false,
     takes_all: false,
     knows_long_lived: true,
+    keeps_our_routes: true,
 };
 pub(crate) const CLIENT: Kind = Kind {
     asn: OWN_AS,
     is_client: true,
     takes_all: false,
     knows_long_lived: true,
+    keeps_our_routes: true,
 };
 
 /// A route as a peer announces it. The tag is a community that tells it from all others.
@@ -83,6 +86,8 @@ pub(crate) struct Peer {
     /// The OTC of what it was told (RFC 9234), where there is one.
     pub(crate) otc: BTreeMap<Ipv4Net, Asn>,
     pub(crate) end_of_rib: bool,
+    /// How much it held when End-of-RIB came.
+    pub(crate) held_at_end: usize,
     /// UPDATEs and prefixes in them since somebody last looked.
     pub(crate) told: usize,
 }
@@ -220,6 +225,7 @@ impl Bench {
             held: BTreeMap::new(),
             otc: BTreeMap::new(),
             end_of_rib: false,
+            held_at_end: 0,
             told: 0,
         };
         self.peers.insert(id, peer);
@@ -263,7 +269,7 @@ impl Bench {
                 long_lived: FamilyMap::default(),
                 long_lived_forwarding: ipv4,
             }),
-            keeps_our_routes: true,
+            keeps_our_routes: peer.kind.keeps_our_routes,
             role: None,
             hostname: None,
             software: None,
@@ -323,7 +329,32 @@ impl Bench {
         });
     }
 
+    /// The daemon has restarted, and expects these peers.
+    pub(crate) fn begin_recovery(&mut self, peers: &[u32]) {
+        self.rib
+            .begin_recovery(self.now, peers.iter().copied().map(PeerId));
+        self.settle();
+    }
+
+    /// The last of a peer's routes, and End-of-RIB in the same segment.
+    pub(crate) fn announce_last(&mut self, id: u32, prefix: Ipv4Net, route: Route) {
+        let mut bytes = self.announcement(id, prefix, route, |_| {});
+        encode_end_of_rib(&mut bytes, Family::Ipv4Unicast);
+        self.receive(id, &bytes);
+    }
+
     fn announce_edited(&mut self, id: u32, prefix: Ipv4Net, route: Route, more: impl FnOnce(&mut Vec<u8>)) {
+        let bytes = self.announcement(id, prefix, route, more);
+        self.receive(id, &bytes);
+    }
+
+    fn announcement(
+        &self,
+        id: u32,
+        prefix: Ipv4Net,
+        route: Route,
+        more: impl FnOnce(&mut Vec<u8>),
+    ) -> Vec<u8> {
         let kind = self.peers[&id].kind;
         let asn = if kind.asn == OWN_AS { Asn(65500) } else { kind.asn };
         let communities = [route.tag, route.mark];
@@ -343,7 +374,7 @@ impl Bench {
         let mut bytes = Vec::new();
         let next_hop = NextHop::from(IpAddr::from(address(id)));
         encode_announce(&mut bytes, &options(false), &attrs, next_hop, &[nlri(prefix)]).unwrap();
-        self.receive(id, &bytes);
+        bytes
     }
 
     pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net) {
@@ -457,7 +488,10 @@ impl Bench {
                         peer.held.remove(&(nlri.prefix, nlri.path_id));
                     }
                 }
-                BatchItem::EndOfRib(_) => peer.end_of_rib = true,
+                BatchItem::EndOfRib(_) => {
+                    peer.end_of_rib = true;
+                    peer.held_at_end = peer.held.len();
+                }
                 other => panic!("an UPDATE that holds {other:?}"),
             }
         }

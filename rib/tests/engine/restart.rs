@@ -150,3 +150,39 @@ fn a_peer_lost_for_good_takes_its_routes_with_it_and_its_number_is_used_again() 
         bench.verify();
     }
 }
+
+#[test]
+fn rfc4724_4_1_a_restarted_reflector_says_end_of_rib_after_what_the_last_peer_sent() {
+    let mut bench = Bench::new();
+    for id in 1..=3 {
+        bench.add(id, CLIENT);
+    }
+    bench.begin_recovery(&[1, 2, 3]);
+    for id in 1..=3 {
+        bench.up(id);
+    }
+    bench.end_of_rib(3);
+    bench.announce_last(1, net("10.1.0.0/16"), Route::tagged(11));
+    assert!(!bench.peers[&3].end_of_rib, "peer 2 is still sending");
+    bench.announce_last(2, net("10.2.0.0/16"), Route::tagged(12));
+    let peer = &bench.peers[&3];
+    assert_eq!((peer.end_of_rib, peer.held_at_end), (true, 2));
+}
+
+#[test]
+fn rfc4724_4_1_who_keeps_nothing_of_ours_is_told_end_of_rib_at_once() {
+    let mut bench = Bench::new();
+    let helper = Kind {
+        keeps_our_routes: false,
+        ..CLIENT
+    };
+    for (id, kind) in [(1, CLIENT), (2, helper)] {
+        bench.add(id, kind);
+    }
+    bench.begin_recovery(&[1, 2]);
+    bench.up(1);
+    bench.up(2);
+    assert!(bench.peers[&2].end_of_rib && !bench.peers[&1].end_of_rib);
+    bench.advance(Duration::from_secs(120));
+    assert!(bench.peers[&1].end_of_rib, "patience ends");
+}
