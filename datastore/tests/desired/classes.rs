@@ -1,6 +1,6 @@
 //! What `pipit plan --diff` says of a change is what the speaker does with it.
 
-use pipit_bgp::session::{ChangeClass as Speaker, Session};
+use pipit_bgp::session::{ChangeClass as Speaker, Resumption, Session};
 use pipit_datastore::desired::DesiredState;
 use pipit_datastore::diff::{Change, ChangeClass, diff};
 
@@ -29,7 +29,7 @@ fn classes(before: &DesiredState, after: &DesiredState) -> (ChangeClass, Speaker
         let session = state.sessions().find(|session| session.name == wanted).unwrap();
         session.peer_config(state.router_id)
     };
-    let session = Session::new(config(before, old_name), false, 1);
+    let session = Session::new(config(before, old_name), Resumption::None, 1);
     (change.class(), session.classify(&config(after, name)))
 }
 
