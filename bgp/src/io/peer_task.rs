@@ -247,7 +247,10 @@ impl PeerTask {
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Accepted(stream) => self.handle_accepted(now, stream),
-            Command::Change(config) => self.session.change(now, *config),
+            Command::Change(config) => {
+                self.raise_ttl(&config);
+                self.session.change(now, *config);
+            }
             Command::Reset(notification, reason) => self.session.reset(now, &notification, reason),
             Command::PathLost(loss) => self.session.handle_path_lost(now, loss),
             Command::Retry => self.session.retry(now),
@@ -255,6 +258,20 @@ impl PeerTask {
             Command::Stop(_) => {}
             #[cfg(test)]
             Command::Panic => panic!("asked for by a test"),
+        }
+    }
+
+    /// TTL security that begins ends the connections there are; a peer that has begun already drops a goodbye that
+    /// comes without, and would sit on the dead connection for minutes.
+    fn raise_ttl(&self, new: &PeerConfig) {
+        let old = self.session.config();
+        if new.ttl_security.is_none() || old.ttl_security == new.ttl_security {
+            return;
+        }
+        for connection in [&self.outgoing, &self.incoming].into_iter().flatten() {
+            if let Err(error) = socket::raise_ttl(&connection.stream, old.address) {
+                tracing::debug!(peer = %old.name, %error, "TTL not raised");
+            }
         }
     }
 

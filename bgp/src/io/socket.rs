@@ -103,6 +103,18 @@ fn min_ttl(hops: u8) -> u8 {
     (256 - u16::from(hops.max(1))) as u8
 }
 
+/// What is still to be said on a connection passes the peer's check, if it has begun to check (RFC 5082 §3).
+///
+/// # Errors
+/// Whatever the kernel says.
+pub(crate) fn raise_ttl(stream: &TcpStream, peer: IpAddr) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    match peer {
+        IpAddr::V4(_) => socket.set_ttl_v4(TTL_GTSM),
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(TTL_GTSM),
+    }
+}
+
 fn prepare(socket: SockRef<'_>, config: &PeerConfig) -> io::Result<()> {
     let ttl = if config.ttl_security.is_some() {
         TTL_GTSM

@@ -292,7 +292,7 @@ async fn e13_rights_that_are_revoked_are_named_and_cost_nothing_that_was_read() 
     while !driver.lost().await.contains("may not read") {}
     client.put(&node("b"), "{}").await;
     client.0.user_grant_role("calico", "reader").await.unwrap();
-    // Where it stood, and not from the beginning: nothing was deleted meanwhile.
-    driver.connected().await;
-    assert!(matches!(driver.change().await, StoreEvent::Put { .. }));
+    // Where it stood, and not from the beginning: nothing was deleted meanwhile. One watch may have news before all
+    // are there.
+    driver.connected_or_change().await;
 }

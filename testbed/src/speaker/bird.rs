@@ -1,10 +1,12 @@
 //! BIRD 2 on a node, configured as Calico's confd configures its BIRD for a mesh.
 
+use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::{Options, Setup};
 use crate::calico;
 use crate::kernel::temporary;
 use crate::netns::Netns;
@@ -26,14 +28,25 @@ impl Bird {
     /// # Panics
     /// When BIRD does not answer on its socket.
     pub fn start(rack: &Rack, number: usize, asn: u32) -> Bird {
+        Bird::run(&rack.node(number).netns, &configuration(rack, number, asn))
+    }
+
+    /// Starts BIRD with one session, `pipit`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with(netns: &Netns, setup: &Setup) -> Bird {
+        Bird::run(netns, &peer_configuration(setup))
+    }
+
+    fn run(netns: &Netns, config: &str) -> Bird {
         let mut bird = Bird {
             folder: temporary(),
             process: None,
         };
-        let config = configuration(rack, number, asn);
         let written = std::fs::write(bird.folder.path().join("bird.conf"), config);
         assert!(written.is_ok(), "bird.conf: {written:?}");
-        bird.resume(&rack.node(number).netns);
+        bird.resume(netns);
         bird
     }
 
@@ -144,6 +157,59 @@ filter calico_export_{family} {{
   reject;
 }}
 "#
+    )
+}
+
+/// One session with everything on that the setup asks for.
+fn peer_configuration(setup: &Setup) -> String {
+    let Setup {
+        own,
+        peer,
+        asn,
+        peer_asn,
+        router_id,
+        announces,
+        others,
+        options,
+    } = setup;
+    let family = if setup.is_ipv4() { "ipv4" } else { "ipv6" };
+    let networks = announces.iter().fold(String::new(), |mut text, prefix| {
+        let _ = writeln!(text, "  route {prefix} blackhole;");
+        text
+    });
+    let password = options.password.unwrap_or_default();
+    let lines = [
+        Options::line(options.password.is_some(), &format!("  password \"{password}\";")),
+        Options::line(options.ttl_security, "  ttl security on;"),
+        Options::line(options.graceful_restart, "  graceful restart on;"),
+        Options::line(options.two_octet_as, "  enable as4 off;"),
+    ]
+    .concat();
+    let add_path = Options::line(options.add_path, "    add paths on;");
+    let times = "connect delay time 1; connect retry time 1; error wait time 1, 2;";
+    let other_peers = others.iter().enumerate().fold(String::new(), |mut text, (at, (address, asn_of))| {
+        let _ = writeln!(
+            text,
+            "protocol bgp other_{at} {{ local {own} as {asn}; neighbor {address} as {asn_of}; {times} {family} {{ import all; export all; }}; }}"
+        );
+        text
+    });
+    format!(
+        r#"router id {router_id};
+log stderr all;
+protocol device {{ }}
+protocol static {{
+  {family};
+{networks}}}
+protocol bgp pipit {{
+  local {own} as {asn}; neighbor {peer} as {peer_asn};
+  {times}
+  enable extended messages on;
+{lines}  {family} {{
+    import all; export all; next hop self;
+{add_path}  }};
+}}
+{other_peers}"#
     )
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Setup;
+use super::{Options, Setup};
 use crate::kernel::temporary;
 use crate::netns::{Netns, run};
 use crate::process::Process;
@@ -97,12 +97,50 @@ fn configuration(setup: &Setup) -> String {
         peer_asn,
         router_id,
         announces,
+        others,
+        options,
     } = setup;
     let family = if setup.is_ipv4() { "ipv4" } else { "ipv6" };
     let networks = announces.iter().fold(String::new(), |mut text, prefix| {
         let _ = writeln!(text, "  network {prefix}");
         text
     });
+    let other_peers = others.iter().fold(String::new(), |mut text, (address, asn)| {
+        let _ = writeln!(
+            text,
+            " neighbor {address} remote-as {asn}\n neighbor {address} timers connect 1"
+        );
+        text
+    });
+    let activated = others.iter().fold(String::new(), |mut text, (address, _)| {
+        let _ = writeln!(text, "  neighbor {address} activate");
+        text
+    });
+    let password = options.password.unwrap_or_default();
+    let lines = [
+        Options::line(
+            options.password.is_some(),
+            &format!(" neighbor {peer} password {password}"),
+        ),
+        Options::line(
+            options.ttl_security,
+            &format!(" neighbor {peer} ttl-security hops 1"),
+        ),
+        Options::line(
+            options.two_octet_as,
+            &format!(" neighbor {peer} dont-capability-negotiate"),
+        ),
+        // Its routes lie in nobody's kernel; what they would lead through is kept all the same.
+        Options::line(
+            options.graceful_restart,
+            " bgp graceful-restart\n bgp graceful-restart preserve-fw-state",
+        ),
+    ]
+    .concat();
+    let add_path = Options::line(
+        options.add_path,
+        &format!("  neighbor {peer} addpath-tx-all-paths"),
+    );
     format!(
         r#"router bgp {asn}
  bgp router-id {router_id}
@@ -112,9 +150,9 @@ fn configuration(setup: &Setup) -> String {
  neighbor {peer} remote-as {peer_asn}
  neighbor {peer} update-source {own}
  neighbor {peer} timers connect 1
- address-family {family} unicast
+{lines}{other_peers} address-family {family} unicast
 {networks}  neighbor {peer} activate
- exit-address-family
+{add_path}{activated} exit-address-family
 exit
 "#
     )

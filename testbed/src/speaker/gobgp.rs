@@ -1,11 +1,12 @@
 //! GoBGP's daemon, driven by its own command line.
 
+use std::fmt::Write;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Setup;
+use super::{Options, Setup};
 use crate::kernel::temporary;
 use crate::netns::Netns;
 use crate::process::Process;
@@ -19,6 +20,7 @@ const API: &str = "127.0.0.1:50051";
 pub struct Gobgp {
     process: Option<Process>,
     setup: Setup,
+    has_run: bool,
     folder: tempfile::TempDir,
 }
 
@@ -34,6 +36,7 @@ impl Gobgp {
         let mut gobgp = Gobgp {
             folder,
             setup: setup.clone(),
+            has_run: false,
             process: None,
         };
         gobgp.resume(netns);
@@ -46,7 +49,13 @@ impl Gobgp {
     /// When it does not answer, or does not take a route.
     pub fn resume(&mut self, netns: &Netns) {
         let mut command = netns.command("gobgpd");
-        command.args(["--api-hosts", API, "--pprof-disable", "-f"]);
+        command.args(["--api-hosts", API, "--pprof-disable"]);
+        // After a crash only: waiting for its peers, and F bits.
+        if self.has_run && self.setup.options.graceful_restart {
+            command.arg("-r");
+        }
+        self.has_run = true;
+        command.arg("-f");
         command.arg(self.folder.path().join("gobgpd.toml"));
         self.process = Some(Process::start("gobgpd", command, &self.folder.path().join("log")));
         let answers = || self.ctl(netns, &["global"]).contains("Router-ID");
@@ -103,13 +112,46 @@ fn configuration(setup: &Setup) -> String {
         asn,
         peer_asn,
         router_id,
-        ..
+        announces: _,
+        others,
+        options,
     } = setup;
     let family = if setup.is_ipv4() {
         "ipv4-unicast"
     } else {
         "ipv6-unicast"
     };
+    let password = options.password.unwrap_or_default();
+    let lines = [
+        Options::line(
+            options.password.is_some(),
+            &format!("    auth-password = \"{password}\""),
+        ),
+        Options::line(
+            options.ttl_security,
+            "  [neighbors.ttl-security.config]\n    enabled = true\n    ttl-min = 255",
+        ),
+        Options::line(
+            options.graceful_restart,
+            "  [neighbors.graceful-restart.config]\n    enabled = true\n    restart-time = 30",
+        ),
+    ]
+    .concat();
+    let of_family = [
+        Options::line(
+            options.add_path,
+            "    [neighbors.afi-safis.add-paths.config]\n      receive = true\n      send-max = 8",
+        ),
+        Options::line(
+            options.graceful_restart,
+            "    [neighbors.afi-safis.mp-graceful-restart.config]\n      enabled = true",
+        ),
+    ]
+    .concat();
+    let other_peers = others.iter().fold(String::new(), |mut text, (address, asn)| {
+        let _ = writeln!(text, "[[neighbors]]\n  [neighbors.config]\n    neighbor-address = \"{address}\"\n    peer-as = {asn}\n  [neighbors.timers.config]\n    connect-retry = 1\n  [[neighbors.afi-safis]]\n    [neighbors.afi-safis.config]\n      afi-safi-name = \"{family}\"");
+        text
+    });
     format!(
         r#"[global.config]
   as = {asn}
@@ -119,13 +161,13 @@ fn configuration(setup: &Setup) -> String {
   [neighbors.config]
     neighbor-address = "{peer}"
     peer-as = {peer_asn}
-  [neighbors.transport.config]
+{lines}  [neighbors.transport.config]
     local-address = "{own}"
   [neighbors.timers.config]
     connect-retry = 1
   [[neighbors.afi-safis]]
     [neighbors.afi-safis.config]
       afi-safi-name = "{family}"
-"#
+{of_family}{other_peers}"#
     )
 }

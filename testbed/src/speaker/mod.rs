@@ -12,4 +12,4 @@ pub use frr::Frr;
 pub use gobgp::Gobgp;
 pub use openbgpd::Openbgpd;
 pub use pipit::{Pipit, Source, client, program};
-pub use setup::Setup;
+pub use setup::{Options, Setup};

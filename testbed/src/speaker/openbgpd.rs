@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Setup;
+use super::{Options, Setup};
 use crate::kernel::temporary;
 use crate::netns::Netns;
 use crate::process::Process;
@@ -78,14 +78,18 @@ impl Openbgpd {
 
     /// `bgpctl -j show …`; null while it does not answer.
     pub fn show(&self, netns: &Netns, words: &[&str]) -> Value {
+        let text = self.ctl(netns, &[&["-j", "show"], words].concat());
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Asks `bgpctl`.
+    pub fn ctl(&self, netns: &Netns, words: &[&str]) -> String {
         let mut command = netns.command("bgpctl");
-        command
-            .arg("-s")
-            .arg(self.folder.path().join("ctl"))
-            .args(["-j", "show"]);
+        command.arg("-s").arg(self.folder.path().join("ctl"));
         let output = command.args(words).output();
-        let text = output.map(|output| output.stdout).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        output
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -97,10 +101,33 @@ fn configuration(setup: &Setup, socket: &str) -> String {
         peer_asn,
         router_id,
         announces,
+        others,
+        options,
     } = setup;
     let family = if setup.is_ipv4() { "IPv4" } else { "IPv6" };
     let networks = announces.iter().fold(String::new(), |mut text, prefix| {
         let _ = writeln!(text, "network {prefix}");
+        text
+    });
+    let password = options.password.unwrap_or_default();
+    let lines = [
+        Options::line(
+            options.password.is_some(),
+            &format!("  tcp md5sig password {password}"),
+        ),
+        Options::line(options.ttl_security, "  ttl-security yes"),
+        Options::line(
+            options.add_path,
+            "  announce add-path recv yes\n  announce add-path send all",
+        ),
+        Options::line(options.two_octet_as, "  announce as-4byte no"),
+    ]
+    .concat();
+    let other_peers = others.iter().fold(String::new(), |mut text, (address, asn)| {
+        let _ = writeln!(
+            text,
+            "neighbor {address} {{\n  remote-as {asn}\n  announce {family} unicast\n}}"
+        );
         text
     });
     format!(
@@ -113,8 +140,8 @@ socket "{socket}"
   remote-as {peer_asn}
   local-address {own}
   announce {family} unicast
-}}
-allow from any
+{lines}}}
+{other_peers}allow from any
 allow to any
 "#
     )
