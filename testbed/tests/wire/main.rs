@@ -3,8 +3,12 @@
 
 mod attributes;
 mod bench;
+mod helper;
 mod message;
 mod multiprotocol;
 mod peer;
 mod resets;
+mod restarter;
+mod security;
 mod stage;
+mod two_octets;
