@@ -61,7 +61,7 @@ pub enum NotSent {
     SecondHand,
     /// There is no next hop of the family to announce it with.
     NoNextHop,
-    /// We cannot reach its next hop, and would be the next hop ourselves (RFC 4271 §9.1.2).
+    /// We cannot reach its next hop, and would be the next hop ourselves (RFC 4271 §9.1.2); or nobody can.
     Unreachable,
 }
 
@@ -156,7 +156,7 @@ pub(crate) fn decide(
     }
     roles(&subject.attrs, key, edit)?;
     announcement.is_next_hop_self = next_hop_self(route, key)?;
-    if announcement.is_next_hop_self && !route.is_reachable {
+    if (announcement.is_next_hop_self || is_class_e(route.next_hop)) && !route.is_reachable {
         return Err(NotSent::Unreachable);
     }
     match key.peer_type {
@@ -315,6 +315,12 @@ fn roles(attrs: &AttrView<'_>, key: &EgressKey, edit: &mut AttrEdit) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// 240.0.0.0/4, where it is nobody's network here (behaviour contract §6.5), has no hosts: a route by way of it is not
+/// handed on to others, who could do no more with it.
+fn is_class_e(next_hop: NextHop) -> bool {
+    matches!(next_hop, NextHop::V4(address) if address.octets()[0] >= 240)
 }
 
 fn next_hop_self(route: &Exported<'_>, key: &EgressKey) -> Result<bool, NotSent> {

@@ -36,6 +36,8 @@ pub enum Rejected {
     Martian,
     /// The role says that it must not come from this peer (RFC 9234 §5).
     RouteLeak,
+    /// The prefix is no place that routes lead to (RFC 6890): this host, loopback, link-local, multicast.
+    Martian,
     /// A BGPFilter rejects it.
     Filter,
 }
@@ -50,6 +52,7 @@ impl fmt::Display for Rejected {
             Rejected::OwnNextHop => "the next hop is our own address",
             Rejected::Martian => "a destination of a host or link",
             Rejected::RouteLeak => "a route leak",
+            Rejected::Martian => "a martian prefix",
             Rejected::Filter => "rejected by a filter",
         })
     }
@@ -214,6 +217,26 @@ fn check_role(settings: &PeerSettings, attrs: &AttrView<'_>, edit: &mut AttrEdit
     }
 }
 
+/// Whether nobody may say that packets to these addresses go his way. What covers more than such a range, as the
+/// default route does, is no martian.
+fn is_martian(prefix: IpNet) -> bool {
+    match prefix {
+        IpNet::V4(net) => match net.network().octets() {
+            [0, ..] => net.prefix_len() >= 8,
+            // 240.0.0.0/4 is used like any other (behaviour contract §6.5).
+            octets => matches!(octets, [127 | 224..=239, ..] | [255, 255, 255, 255]),
+        },
+        IpNet::V6(net) => {
+            let len = net.prefix_len();
+            match net.network().segments() {
+                // ::1, IPv4-mapped and their like.
+                [0, 0, 0, 0, 0, ..] => len >= 80,
+                [first, ..] => (first & 0xffc0 == 0xfe80 && len >= 10) || first >= 0xff00,
+            }
+        }
+    }
+}
+
 /// Asks the session's import filters for one route. The result is `edit` with what they add.
 pub(crate) fn filter(
     settings: &PeerSettings,
@@ -246,6 +269,61 @@ pub(crate) fn filter(
                 }
             }
             Ok(Some(edit))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_martian_prefix_lies_inside_a_range_that_is_nobodys() {
+        let check = |prefix: &str, expected: bool| {
+            assert_eq!(is_martian(prefix.parse().unwrap()), expected, "{prefix}");
+        };
+        for prefix in [
+            "0.0.0.0/8",
+            "0.1.2.0/24",
+            "127.0.0.0/8",
+            "127.0.0.1/32",
+            "224.0.0.0/3",
+            "239.9.0.0/16",
+        ] {
+            check(prefix, true);
+        }
+        for prefix in [
+            "255.255.255.255/32",
+            "::1/128",
+            "::ffff:10.0.0.0/104",
+            "fe80::/64",
+            "ff02::/16",
+        ] {
+            check(prefix, true);
+        }
+        for prefix in [
+            "0.0.0.0/0",
+            "0.0.0.0/1",
+            "1.0.0.0/8",
+            "126.0.0.0/8",
+            "128.0.0.0/1",
+            "223.255.255.0/24",
+            "240.0.0.0/4",
+            "255.0.0.0/8",
+            "169.254.0.0/16",
+        ] {
+            check(prefix, false);
+        }
+        for prefix in [
+            "::/0",
+            "::/1",
+            "64:ff9b::/96",
+            "2000::/3",
+            "fd00::/8",
+            "fe00::/7",
+            "8000::/1",
+        ] {
+            check(prefix, false);
         }
     }
 }

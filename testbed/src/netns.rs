@@ -4,12 +4,15 @@
 //! outside this process waits for its end and clears what is left, so that Ctrl-C, a time-out's SIGTERM and even
 //! SIGKILL leave nothing; and what outlived the guard too (a machine that went down), the next run clears first.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sched::{CloneFlags, setns};
 
 /// Runs for as long as this process does, and somewhat longer.
 static GUARD: OnceLock<Child> = OnceLock::new();
@@ -95,6 +98,24 @@ impl Netns {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program.as_ref());
         command
+    }
+
+    /// Runs `body` on a thread inside: the sockets it makes belong to the namespace wherever they go.
+    ///
+    /// # Panics
+    /// When `body` does, or the namespace is gone.
+    #[track_caller]
+    pub fn inside<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        let path = Path::new("/run/netns").join(&self.name);
+        let enter = || {
+            let entered = File::open(&path).and_then(|file| Ok(setns(file, CloneFlags::CLONE_NEWNET)?));
+            assert!(entered.is_ok(), "cannot enter {}: {entered:?}", path.display());
+            body()
+        };
+        match std::thread::scope(|scope| scope.spawn(enter).join()) {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
 
     /// Runs `ip` inside; its standard output.

@@ -135,7 +135,7 @@ impl Rib {
         let Some(peer) = self.peers.get_mut(id) else {
             return;
         };
-        peer.session = None;
+        let session = peer.session.take();
         self.recovery.down(id);
         let Some(source) = peer.source else { return };
         if end.retain.is_empty() {
@@ -146,9 +146,16 @@ impl Rib {
             self.check_recovery(now);
             return;
         }
+        // RFC 4724 §4.2: what was stale already when the peer went again goes, unless RFC 8538 §4.1 or RFC 9494 §4.2 let
+        // it stay. What is kept no longer goes below.
+        let restart = session.and_then(|session| session.negotiated.graceful_restart);
+        let outlives = restart.is_some_and(|restart| restart.notification);
+        let may_stay = |family: &Family| outlives || !end.long_lived[*family].is_zero();
+        let too_old: FamilySet = peer.retained.iter().filter(|family| !may_stay(family)).collect();
         peer.retained = end.retain;
         peer.long_lived = end.long_lived;
         debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
+        too_old.iter().for_each(|family| self.sweep(source, family));
         let entry = &mut self.shared.sources[source];
         for family in Family::ALL {
             entry.generation[family] = entry.generation[family].wrapping_add(1);
