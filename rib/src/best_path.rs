@@ -10,8 +10,9 @@ use std::net::IpAddr;
 use pipit_bgp::Asn;
 use pipit_bgp::wire::attr::{AttrFacts, Marks};
 use serde::Serialize;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use crate::next_hops::NextHopId;
 use crate::table::PathId;
 
 /// LOCAL_PREF of a path that carries none (eBGP), as BIRD has it.
@@ -79,6 +80,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) facts: &'a AttrFacts,
     pub(crate) is_external: bool,
     pub(crate) igp_metric: u32,
+    pub(crate) next_hop: NextHopId,
     /// ORIGINATOR_ID, else the peer's router id (RFC 4456 §9).
     pub(crate) originator: u32,
     pub(crate) peer_address: IpAddr,
@@ -117,7 +119,7 @@ pub(crate) struct Selection {
 ///
 /// MED is compared within each neighbouring AS before those groups' winners meet (RFC 4271 §9.1.2.2 c), so the
 /// outcome does not depend on the order of the candidates. Cost: one comparison a candidate within its group, and
-/// one a group.
+/// one a group. `max_paths` counts next hops: paths that differ only in who handed them on are one way.
 pub(crate) fn select(candidates: &[Candidate<'_>], max_paths: usize) -> Option<Selection> {
     if let [only] = candidates {
         return Some(Selection {
@@ -143,9 +145,16 @@ pub(crate) fn select(candidates: &[Candidate<'_>], max_paths: usize) -> Option<S
         })
         .collect();
     equal.sort_by(|a, b| compare(a, b, Med::Skip).0);
+    let mut next_hops: SmallVec<[NextHopId; 8]> = smallvec![best.next_hop];
+    equal.retain(|other| {
+        let is_known = next_hops.contains(&other.next_hop);
+        if !is_known && next_hops.len() < max_paths {
+            next_hops.push(other.next_hop);
+        }
+        next_hops.contains(&other.next_hop)
+    });
     let multipath = std::iter::once(best.path)
         .chain(equal.into_iter().map(|other| other.path))
-        .take(max_paths.max(1))
         .collect();
     Some(Selection {
         best: best.path,

@@ -6,7 +6,7 @@ use std::fmt;
 use ipnet::IpNet;
 use pipit_bgp::session::config::Role;
 use pipit_bgp::wire::attr::{AttrEdit, AttrFacts, AttrView, Change, Marks};
-use pipit_bgp::{ClusterId, NextHop, RouterId};
+use pipit_bgp::{ClusterId, NextHop};
 use serde::Serialize;
 
 use crate::adj_rib_out::EgressKey;
@@ -27,10 +27,10 @@ const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 pub(crate) struct Announcement {
     /// Changes of the attributes.
     pub(crate) edit: AttrEdit,
-    /// The route is reflected: ORIGINATOR_ID and CLUSTER_LIST are due (RFC 4456 §8).
-    pub(crate) is_reflected: bool,
-    /// Our address takes the next hop's place.
-    pub(crate) is_next_hop_self: bool,
+    /// The route is reflected, by this cluster: ORIGINATOR_ID and CLUSTER_LIST are due (RFC 4456 §8).
+    pub(crate) cluster: Option<ClusterId>,
+    /// Our address, where it takes the next hop's place.
+    pub(crate) own_next_hop: Option<NextHop>,
 }
 
 /// Why a route does not go to a peer.
@@ -119,17 +119,17 @@ impl Exported<'_> {
     }
 }
 
-/// Decides for one route and one update group. `reflects`: this node is a route reflector.
+/// Decides for one route and one update group. `cluster` is set on a route reflector.
 pub(crate) fn decide(
     route: &Exported<'_>,
     key: &EgressKey,
     rules: &ExportRules,
-    reflects: bool,
+    cluster: Option<ClusterId>,
 ) -> Result<Announcement, NotSent> {
-    let is_reflected = reflection(route, key, reflects)?;
+    let cluster = reflection(route, key, cluster)?;
     well_known_communities(route, key)?;
     let mut announcement = Announcement {
-        is_reflected,
+        cluster,
         ..Announcement::default()
     };
     let edit = &mut announcement.edit;
@@ -155,8 +155,8 @@ pub(crate) fn decide(
         edit.add_communities.push(GRACEFUL_SHUTDOWN);
     }
     roles(&subject.attrs, key, edit)?;
-    announcement.is_next_hop_self = next_hop_self(route, key)?;
-    if (announcement.is_next_hop_self || is_class_e(route.next_hop)) && !route.is_reachable {
+    announcement.own_next_hop = own_next_hop(route, key)?;
+    if (announcement.own_next_hop.is_some() || is_class_e(route.next_hop)) && !route.is_reachable {
         return Err(NotSent::Unreachable);
     }
     match key.peer_type {
@@ -178,38 +178,35 @@ pub(crate) fn decide(
     Ok(announcement)
 }
 
-/// Completes an announcement for one originator and cluster, and says the next hop.
+/// Completes an announcement for one originator, and says the next hop.
 pub(crate) fn complete(
     announcement: &Announcement,
-    key: &EgressKey,
     source: &Source,
-    cluster: Option<ClusterId>,
     next_hop: NextHop,
 ) -> (AttrEdit, NextHop) {
     let mut edit = announcement.edit.clone();
-    if announcement.is_reflected {
-        let RouterId(originator) = source.router_id;
-        edit.originator_id = Some(RouterId(originator));
-        edit.prepend_cluster = cluster;
+    if announcement.cluster.is_some() {
+        edit.originator_id = Some(source.router_id);
+        edit.prepend_cluster = announcement.cluster;
     }
-    let next_hop = match key.own_next_hop {
-        Some(own) if announcement.is_next_hop_self => own,
-        _ => next_hop,
-    };
-    (edit, next_hop)
+    (edit, announcement.own_next_hop.unwrap_or(next_hop))
 }
 
-fn reflection(route: &Exported<'_>, key: &EgressKey, reflects: bool) -> Result<bool, NotSent> {
+/// The cluster that reflects the route; `None` where it goes on without reflection.
+fn reflection(
+    route: &Exported<'_>,
+    key: &EgressKey,
+    cluster: Option<ClusterId>,
+) -> Result<Option<ClusterId>, NotSent> {
     let is_internal = route.is_from_peer() && !route.source.is_external;
     // Sessions that present different ASes are different ASes to each other (BIRD's rule, behaviour contract §12).
     if !is_internal || key.peer_type == PeerType::Ebgp || route.source.local_as != key.local_as {
-        return Ok(false);
+        return Ok(None);
     }
-    if reflects && (route.source.is_client || key.is_client) {
-        Ok(true)
-    } else {
-        Err(NotSent::IbgpToIbgp)
-    }
+    cluster
+        .filter(|_| route.source.is_client || key.is_client)
+        .map(Some)
+        .ok_or(NotSent::IbgpToIbgp)
 }
 
 fn well_known_communities(route: &Exported<'_>, key: &EgressKey) -> Result<(), NotSent> {
@@ -323,19 +320,21 @@ fn is_class_e(next_hop: NextHop) -> bool {
     matches!(next_hop, NextHop::V4(address) if address.octets()[0] >= 240)
 }
 
-fn next_hop_self(route: &Exported<'_>, key: &EgressKey) -> Result<bool, NotSent> {
+/// Our address, where it is to be the next hop.
+fn own_next_hop(route: &Exported<'_>, key: &EgressKey) -> Result<Option<NextHop>, NotSent> {
     let is_own = route.source_id == SourceId::LOCAL || route.next_hop.address().is_unspecified();
     let wants_self = match key.next_hop {
         NextHopMode::SelfAddress => true,
         NextHopMode::Keep => is_own,
         NextHopMode::Auto => is_own || key.peer_type == PeerType::Ebgp,
     };
-    match (wants_self, route.next_hop) {
-        (true, _) => key.own_next_hop.map(|_| true).ok_or(NotSent::NoNextHop),
-        // RFC 8950 §4: an IPv6 next hop of an IPv4 route only where the peer can take it.
-        (false, NextHop::V6 { .. }) if !key.extended_next_hop && route.prefix.addr().is_ipv4() => {
-            key.own_next_hop.map(|_| true).ok_or(NotSent::NoNextHop)
-        }
-        (false, _) => Ok(false),
+    // RFC 8950 §4: an IPv6 next hop of an IPv4 route only where the peer can take it.
+    let is_foreign = matches!(route.next_hop, NextHop::V6 { .. })
+        && !key.extended_next_hop
+        && route.prefix.addr().is_ipv4();
+    if wants_self || is_foreign {
+        key.own_next_hop.map(Some).ok_or(NotSent::NoNextHop)
+    } else {
+        Ok(None)
     }
 }

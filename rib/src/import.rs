@@ -13,7 +13,6 @@ use tracing::debug;
 use crate::attrs::AttrId;
 use crate::best_path::DEFAULT_LOCAL_PREF;
 use crate::export::add_community;
-use crate::fib::is_martian;
 use crate::peer::PeerSettings;
 use crate::policy::{self, Operation, PeerType, PolicySubject, Verdict};
 use crate::rib::{Shared, interface_of};
@@ -32,8 +31,6 @@ pub enum Rejected {
     ClusterLoop,
     /// The next hop is one of our own addresses (RFC 4271 §5.1.3).
     OwnNextHop,
-    /// The destination means something only on a host or link, or nothing.
-    Martian,
     /// The role says that it must not come from this peer (RFC 9234 §5).
     RouteLeak,
     /// The prefix is no place that routes lead to (RFC 6890): this host, loopback, link-local, multicast.
@@ -50,7 +47,6 @@ impl fmt::Display for Rejected {
             Rejected::OriginatorLoop => "we are the originator",
             Rejected::ClusterLoop => "our cluster is in the cluster list",
             Rejected::OwnNextHop => "the next hop is our own address",
-            Rejected::Martian => "a destination of a host or link",
             Rejected::RouteLeak => "a route leak",
             Rejected::Martian => "a martian prefix",
             Rejected::Filter => "rejected by a filter",

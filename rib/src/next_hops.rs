@@ -15,7 +15,7 @@ use crate::fib::Reachability;
 
 /// Names a next hop in the [`NextHopTable`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct NextHopId(u32);
+pub(crate) struct NextHopId(pub(crate) u32);
 
 /// One next hop.
 #[derive(Clone, Debug)]

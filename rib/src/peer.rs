@@ -1,6 +1,6 @@
 //! All that the RIB knows of one peer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use pipit_bgp::session::output::Negotiated;
 use pipit_bgp::{Asn, Family, FamilyMap, FamilySet, PeerId};
 
 use crate::adj_rib_out::GroupId;
-use crate::policy::{Filter, PeerType};
+use crate::policy::{Condition, Filter, PeerType};
 use crate::source::SourceId;
 
 /// What an operator may decide for one peer, as far as its routes are concerned.
@@ -55,6 +55,15 @@ impl PeerSettings {
             PeerType::Ebgp
         }
     }
+
+    /// Whether an import filter asks for the interface by which a route leaves.
+    pub(crate) fn asks_for_interface(&self) -> bool {
+        let filters = self.import.ipv4.iter().chain(&self.import.ipv6);
+        let mut conditions = filters
+            .flat_map(|filter| &filter.rules)
+            .flat_map(|rule| &rule.conditions);
+        conditions.any(|condition| matches!(condition, Condition::Interface(_)))
+    }
 }
 
 /// Calico's `nextHopMode`.
@@ -89,8 +98,9 @@ pub(crate) struct SessionState {
     /// Families in use; a malformed UPDATE can end one (RFC 7606 §7.11).
     pub(crate) families: FamilySet,
     pub(crate) groups: FamilyMap<Option<GroupId>>,
-    /// Frames that may still be given to its task.
-    pub(crate) credit: u8,
+    /// Frames that its task has and has not written yet, oldest first. Each family has credit of its own, so that a
+    /// long feed of one does not hold the other up.
+    pub(crate) in_flight: VecDeque<Family>,
     /// Families for which it has said End-of-RIB.
     pub(crate) end_of_rib: FamilySet,
     /// Families for which the warning at 80 % of the prefix limit is out.
@@ -112,6 +122,10 @@ impl PeerTable {
 
     pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut PeerState> {
         self.peers.get_mut(&id)
+    }
+
+    pub(crate) fn session_mut(&mut self, id: PeerId) -> Option<&mut SessionState> {
+        self.get_mut(id)?.session.as_mut()
     }
 
     pub(crate) fn insert(&mut self, id: PeerId, settings: Arc<PeerSettings>) {

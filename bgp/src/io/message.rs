@@ -3,18 +3,18 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::family::Family;
 use crate::peer_id::PeerId;
 use crate::session::output::{Negotiated, SessionEnd};
 use crate::wire::update::UpdateBatch;
 
-/// How many frames a peer task holds before it has written one: the credit of one peer.
+/// How many frames of a family a peer task holds before it has written one: the credit of one peer.
 ///
 /// Two keep the socket busy while the next frame is made; the newest state of everything else stays in the RIB.
 pub const FRAME_CREDIT: usize = 2;
 
-/// Room in the channel for frames. More than the credit: moving a peer to another update group may say what it must
-/// forget without waiting for credit.
-pub const FRAME_ROOM: usize = FRAME_CREDIT + 6;
+/// Room in the channel for frames: the credit of every family.
+pub const FRAME_ROOM: usize = FRAME_CREDIT * Family::ALL.len();
 
 /// One message from a peer's task, over one bounded channel shared by all peers.
 #[derive(Debug)]

@@ -36,13 +36,7 @@ pub(crate) trait ChunkSource<P: Prefix> {
     /// The attributes of an announced item.
     fn attrs(&self, item: u32) -> AttrId;
     /// Makes the edit and the next hop that an announcement means for routes with these attributes of this source.
-    fn outgoing(
-        &self,
-        key: &EgressKey,
-        announcement: &Announcement,
-        attrs: AttrId,
-        source: SourceId,
-    ) -> (AttrEdit, NextHop);
+    fn outgoing(&self, announcement: &Announcement, attrs: AttrId, source: SourceId) -> (AttrEdit, NextHop);
     /// The canonical bytes of an attribute set.
     fn bytes(&self, attrs: AttrId) -> &[u8];
 }
@@ -160,7 +154,7 @@ fn encode_run<P: Prefix>(
     nlri: &[Nlri<P>],
 ) {
     let attrs = source.attrs(first.item);
-    let (edit, next_hop) = source.outgoing(key, announcement, attrs, first.source);
+    let (edit, next_hop) = source.outgoing(announcement, attrs, first.source);
     let mut canonical = Vec::new();
     edit.apply(source.bytes(attrs), &mut canonical);
     let before = bytes.len();

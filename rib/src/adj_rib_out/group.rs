@@ -1,5 +1,7 @@
 //! One update group: its journal, what it last said of each item, and its members.
 
+mod moving;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use crate::adj_rib_out::chunk::{Chunk, ChunkSource, Item, cut};
 use crate::adj_rib_out::egress::EgressKey;
 use crate::adj_rib_out::journal::{Journal, Position};
 use crate::export::Announcement;
+use crate::rib::CREDIT;
 use crate::source::SourceId;
 
 /// Names an update group of one family.
@@ -66,6 +69,8 @@ struct Member {
     owes_begin: bool,
     /// The feed answers a ROUTE-REFRESH of a peer that wants it framed (RFC 7313).
     is_framed: bool,
+    /// Items that it is to be told of before it reads on, in order: see `moving`.
+    owed: Vec<u32>,
 }
 
 /// Takes the frames that [`UpdateGroup::poll`] makes.
@@ -91,6 +96,8 @@ pub(crate) struct UpdateGroup {
     is_ready: bool,
     /// Items that were withdrawn and wait for all members to know, in the order of the journal.
     withdrawn: VecDeque<u32>,
+    /// Some member is owed items.
+    is_owing: bool,
 }
 
 impl UpdateGroup {
@@ -106,6 +113,7 @@ impl UpdateGroup {
             announced_from: Vec::new(),
             is_ready: false,
             withdrawn: VecDeque::new(),
+            is_owing: false,
         }
     }
 
@@ -225,39 +233,27 @@ impl UpdateGroup {
 
     /// Whether some member may still have to hear of an item.
     pub(crate) fn remembers(&self, item: u32) -> bool {
-        self.journal.position(item).is_some()
-    }
-
-    /// How far a member has read.
-    pub(crate) fn read_to(&self, peer: PeerId) -> Position {
-        let member = self.members.iter().find(|member| member.peer == peer);
-        member.map_or(0, |member| member.position)
-    }
-
-    /// Whether who has read this far has not been told an item's last change, and may hold what was said before.
-    pub(crate) fn is_unread(&self, item: u32, read_to: Position) -> bool {
-        self.journal
-            .position(item)
-            .is_some_and(|position| position >= read_to)
+        self.journal.position(item).is_some() || (self.is_owing && self.owes(item))
     }
 
     /// Takes a peer in. Its feed starts at once: everything that is announced, then End-of-RIB.
-    pub(crate) fn join(&mut self, peer: PeerId, source: SourceId, credit: u8, waits_for_recovery: bool) {
+    pub(crate) fn join(&mut self, peer: PeerId, source: SourceId, waits_for_recovery: bool) {
         let feed_end = Some(self.journal.end());
         self.members.push(Member {
             peer,
             source,
             position: 0,
-            credit,
+            credit: CREDIT,
             feed_end,
             waits_for_recovery,
             owes_begin: false,
             is_framed: false,
+            owed: Vec::new(),
         });
         self.is_ready = true;
     }
 
-    /// Lets a peer go; the credit it had left.
+    /// Lets a peer go.
     pub(crate) fn leave(&mut self, peer: PeerId) {
         self.members.retain(|member| member.peer != peer);
         self.is_ready = true;
@@ -267,6 +263,9 @@ impl UpdateGroup {
     pub(crate) fn refresh(&mut self, peer: PeerId, is_framed: bool) {
         let end = self.journal.end();
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
+            // RFC 7313 §4: no BoRR before the first feed's End-of-RIB; whoever asks meanwhile gets that feed anew.
+            let is_first_feed = member.feed_end.is_some() && !member.is_framed;
+            let is_framed = is_framed && !is_first_feed;
             member.owes_begin = is_framed;
             (member.position, member.feed_end, member.is_framed) = (0, Some(end), is_framed);
             self.is_ready = true;
@@ -274,9 +273,9 @@ impl UpdateGroup {
     }
 
     /// A peer can take one frame more.
-    pub(crate) fn grant(&mut self, peer: PeerId, credit: u8) {
+    pub(crate) fn grant(&mut self, peer: PeerId) {
         if let Some(member) = self.members.iter_mut().find(|member| member.peer == peer) {
-            member.credit = credit;
+            member.credit = (member.credit + 1).min(CREDIT);
             self.is_ready = true;
         }
     }
@@ -352,6 +351,10 @@ impl UpdateGroup {
             );
             return true;
         }
+        if !self.members[at].owed.is_empty() {
+            self.pay(at, source, sink);
+            return true;
+        }
         if let Some(end) = feed_end
             && position >= end
             && (is_framed || !(holds_end_of_rib && waits_for_recovery))
@@ -419,6 +422,7 @@ impl UpdateGroup {
             .map(|member| member.position)
             .min()
             .unwrap_or(self.journal.end());
+        self.is_owing = self.members.iter().any(|member| !member.owed.is_empty());
         self.chunks.retain(|chunk| chunk.from >= read_by_all);
         while let Some(&item) = self.withdrawn.front() {
             if self.said[item as usize].announcement == AnnouncementId::NONE

@@ -26,6 +26,7 @@ fn candidate(path: u32, facts: &AttrFacts) -> Candidate<'_> {
         facts,
         is_external: false,
         igp_metric: 0,
+        next_hop: NextHopId(path),
         originator: path,
         peer_address: IpAddr::from([10, 0, 0, path as u8]),
         remote_id: 0,
@@ -230,6 +231,25 @@ fn c168_equal_paths_form_the_multipath_set_up_to_its_width() {
         select(&[candidate(1, &plain), far], 16).unwrap().multipath.len(),
         1
     );
+}
+
+#[test]
+fn the_width_counts_next_hops_and_not_how_many_hand_them_on() {
+    let plain = facts();
+    // Two reflectors hand on the same four ways.
+    let paths: Vec<Candidate<'_>> = (1..=8)
+        .map(|path| Candidate {
+            next_hop: NextHopId(path % 4),
+            ..candidate(path, &plain)
+        })
+        .collect();
+    let ids = |width| -> Vec<u32> {
+        let selection = select(&paths, width).unwrap();
+        selection.multipath.iter().map(|path| path.0).collect()
+    };
+    assert_eq!(ids(4).len(), 8);
+    assert_eq!(ids(3), [1, 2, 3, 5, 6, 7]);
+    assert_eq!(ids(0), [1, 5], "the best one is always in use");
 }
 
 fn arbitrary_facts() -> impl Strategy<Value = AttrFacts> {

@@ -12,6 +12,7 @@ use crate::export::PRIORITY_BASE;
 use crate::family_rib::FamilyRib;
 use crate::fib::{FibAction, FibPrefix, FibTarget, Hop, Reachability, Tunnel};
 use crate::link_bandwidth;
+use crate::next_hops::NextHopId;
 use crate::policy::PoolAction;
 use crate::rib::Shared;
 use crate::source::SourceId;
@@ -29,15 +30,15 @@ impl<P: FibPrefix> FamilyRib<P> {
         best_path::lost_at(&self.candidates(shared, id), path)
     }
 
-    fn weights(&self, shared: &Shared, multipath: &[PathId]) -> SmallVec<[u8; 4]> {
-        if multipath.len() == 1 {
+    fn weights(&self, shared: &Shared, ways: &[(NextHopId, PathId)]) -> SmallVec<[u8; 4]> {
+        if ways.len() == 1 {
             return smallvec![1];
         }
-        let bandwidth = |&path: &PathId| {
+        let bandwidth = |&(_, path): &(NextHopId, PathId)| {
             let set = &shared.attrs[self.table.path(path).attrs];
             link_bandwidth::of(AttrView::new(set.bytes()))
         };
-        let bandwidths: SmallVec<[Option<f32>; 4]> = multipath.iter().map(bandwidth).collect();
+        let bandwidths: SmallVec<[Option<f32>; 4]> = ways.iter().map(bandwidth).collect();
         link_bandwidth::weights(&bandwidths)
     }
 
@@ -82,14 +83,18 @@ impl<P: FibPrefix> FamilyRib<P> {
             PoolAction::TunnelAlways => Tunnel::IpipAlways,
             PoolAction::TunnelCrossSubnet { own_subnet } => Tunnel::IpipCrossSubnet(own_subnet),
         };
-        let hops: SmallVec<[Hop; 1]> = selection
-            .multipath
+        // A route that several reflectors hand on is one way still: its next hop counts once.
+        let mut ways: SmallVec<[(NextHopId, PathId); 2]> = SmallVec::new();
+        for &path in &selection.multipath {
+            let next_hop = shared.attrs[self.table.path(path).attrs].next_hop();
+            if ways.iter().all(|(known, _)| *known != next_hop) {
+                ways.push((next_hop, path));
+            }
+        }
+        let hops: SmallVec<[Hop; 1]> = ways
             .iter()
-            .zip(self.weights(shared, &selection.multipath))
-            .map(|(&path, weight)| {
-                let next_hop = shared.attrs[self.table.path(path).attrs].next_hop();
-                hop(shared.next_hops[next_hop].next_hop, weight, tunnel)
-            })
+            .zip(self.weights(shared, &ways))
+            .map(|(&(next_hop, _), weight)| hop(shared.next_hops[next_hop].next_hop, weight, tunnel))
             .filter(|hop| !rules.wireguard_next_hops.contains(&hop.next_hop))
             .collect();
         let local_pref = shared.attrs[best.attrs]
@@ -131,17 +136,18 @@ pub(super) fn candidate<'a>(
         Preference::Local
     } else if path.source == SourceId::KERNEL {
         Preference::Kernel
-    } else if facts
-        .local_pref
-        .is_some_and(|value| value > PRIORITY_BASE.saturating_sub(rules.normal_priority))
-    {
+    } else if best_path::local_pref(facts) > PRIORITY_BASE.saturating_sub(rules.normal_priority) {
         Preference::Elevated
     } else {
         Preference::Bgp
     };
     let is_relayed = !is_own && !source.is_external && facts.originator_id.is_none();
-    let is_second_hand =
-        is_relayed && next_hop.next_hop.address() != source.address && rules.pools.covers(prefix);
+    let owner = next_hop.next_hop.address();
+    // A session over the other family says nothing of who the next hop is.
+    let is_second_hand = is_relayed
+        && owner != source.address
+        && owner.is_ipv4() == source.address.is_ipv4()
+        && rules.pools.covers(prefix);
     Some(Candidate {
         path: path_id,
         is_reachable,
@@ -151,6 +157,7 @@ pub(super) fn candidate<'a>(
         facts,
         is_external: source.is_external,
         igp_metric,
+        next_hop: set.next_hop(),
         originator: facts.originator_id.unwrap_or(source.router_id).into(),
         peer_address: source.address,
         remote_id: path.remote_id,

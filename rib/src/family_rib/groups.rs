@@ -1,14 +1,13 @@
 //! The update groups of a family, and peers that move between them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pipit_bgp::PeerId;
-use pipit_bgp::wire::update::{Nlri, encode_withdraw};
 
 use crate::adj_rib_out::{EgressKey, FrameSink, GroupId, UpdateGroup};
 use crate::family_rib::FamilyRib;
-use crate::family_rib::telling::{Changed, TableView, nlri_of, tell_group};
+use crate::family_rib::telling::{Changed, TableView, tell_group};
 use crate::fib::FibPrefix;
 use crate::rib::Shared;
 use crate::source::SourceId;
@@ -17,7 +16,6 @@ use crate::source::SourceId;
 pub(crate) struct Move {
     pub(crate) peer: PeerId,
     pub(crate) source: SourceId,
-    pub(crate) credit: u8,
     pub(crate) from: Option<GroupId>,
     /// End-of-RIB to it waits while we are restarting (RFC 4724 §4.1): it keeps routes of ours until then.
     pub(crate) waits_for_recovery: bool,
@@ -34,10 +32,10 @@ impl<P: FibPrefix> FamilyRib<P> {
             .for_each(|group| group.forget_sources(sources));
     }
 
-    /// A peer may take frames again.
-    pub(crate) fn grant(&mut self, group: Option<GroupId>, peer: PeerId, credit: u8) {
+    /// A peer may take one frame more.
+    pub(crate) fn grant(&mut self, group: Option<GroupId>, peer: PeerId) {
         if let Some(group) = self.group_mut(group) {
-            group.grant(peer, credit);
+            group.grant(peer);
         }
     }
 
@@ -62,39 +60,59 @@ impl<P: FibPrefix> FamilyRib<P> {
     }
 
     /// Moves peers between update groups; where each of them is afterwards.
-    pub(crate) fn regroup(
-        &mut self,
-        shared: &Shared,
-        moves: Vec<Move>,
-        sink: &mut impl FrameSink,
-    ) -> Vec<(PeerId, Option<GroupId>)> {
+    pub(crate) fn regroup(&mut self, shared: &Shared, moves: Vec<Move>) -> Vec<(PeerId, Option<GroupId>)> {
         self.rekey(shared, &moves);
-        let mut joined = Vec::new();
-        for Move {
-            peer,
-            source,
-            credit,
-            from,
-            waits_for_recovery,
-            key,
-        } in moves
-        {
-            let current = from.filter(|&id| self.group(id).map(|group| &**group.key()) == key.as_ref());
-            if current.is_some() || (from.is_none() && key.is_none()) {
-                joined.push((peer, current));
-                continue;
+        // All groups are made before the first is left, so that no number changes hands in between.
+        let moves: Vec<_> = moves
+            .into_iter()
+            .map(
+                |Move {
+                     peer,
+                     source,
+                     from,
+                     waits_for_recovery,
+                     key,
+                 }| {
+                    let to = key.map(|key| self.group_for(shared, key));
+                    (peer, source, from, to, waits_for_recovery)
+                },
+            )
+            .collect();
+        let mut differences = HashMap::new();
+        for &(peer, source, from, to, waits_for_recovery) in &moves {
+            match (from, to) {
+                (from, to) if from == to => {}
+                (Some(from), Some(to)) => self.transfer(peer, (from, to), &mut differences),
+                (from, to) => {
+                    self.leave(from, peer);
+                    if let Some(group) = self.group_mut(to) {
+                        group.join(peer, source, waits_for_recovery);
+                    }
+                }
             }
-            let to = key.map(|key| self.group_for(shared, key));
-            if let Some(from) = from {
-                self.withdraw_difference(peer, source, from, to, sink);
-                self.leave(Some(from), peer);
-            }
-            if let Some(group) = self.group_mut(to) {
-                group.join(peer, source, credit, waits_for_recovery);
-            }
-            joined.push((peer, to));
         }
-        joined
+        moves.into_iter().map(|(peer, _, _, to, _)| (peer, to)).collect()
+    }
+
+    /// Moves a peer with what it knows. `known`: in what groups differ, found once for all that go the same way.
+    fn transfer(
+        &mut self,
+        peer: PeerId,
+        (from, to): (GroupId, GroupId),
+        known: &mut HashMap<(GroupId, GroupId), Vec<u32>>,
+    ) {
+        let Some(mut old) = self.groups.get_mut(usize::from(from.0)).and_then(Option::take) else {
+            return;
+        };
+        if let Some(new) = self.group_mut(Some(to)) {
+            let differences = known.entry((from, to)).or_insert_with(|| old.differences(new));
+            if let Some(moving) = old.depart(peer) {
+                new.adopt(moving, &old, differences);
+            }
+        }
+        if old.has_members() {
+            self.groups[usize::from(from.0)] = Some(old);
+        }
     }
 
     /// Hands frames to peers that can take them.
@@ -189,32 +207,6 @@ impl<P: FibPrefix> FamilyRib<P> {
             if let Some(id) = self.table.prefix_at(slot) {
                 tell_group(&self.table, shared, group, id, Changed::Nothing);
             }
-        }
-    }
-
-    /// What a peer was told in its old group and is not told in its new one.
-    fn withdraw_difference(
-        &self,
-        peer: PeerId,
-        source: SourceId,
-        from: GroupId,
-        to: Option<GroupId>,
-        sink: &mut impl FrameSink,
-    ) {
-        let Some(old) = self.group(from) else { return };
-        let new = to.and_then(|to| self.group(to));
-        let is_told = |group: &UpdateGroup, item| group.said(item).is_some_and(|(_, from)| from != source);
-        let read_to = old.read_to(peer);
-        let view = |item| nlri_of(&self.table, old.paths(), item);
-        let gone: Vec<Nlri<P>> = (0..old.items())
-            .filter(|&item| is_told(old, item) || old.is_unread(item, read_to))
-            .filter(|&item| !new.is_some_and(|new| is_told(new, item)))
-            .map(view)
-            .collect();
-        if !gone.is_empty() {
-            let mut bytes = Vec::new();
-            encode_withdraw(&mut bytes, &old.key().encode, &gone);
-            sink.frame(peer, bytes.into());
         }
     }
 }

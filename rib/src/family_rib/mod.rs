@@ -134,18 +134,34 @@ impl<P: FibPrefix> FamilyRib<P> {
         }
     }
 
-    /// Asks import again, from the routes as received, for the sources that have settings here.
+    /// Says again what is announced of a source's routes, which are the same in the table and not on the wire.
+    pub(crate) fn announce_again(&mut self, shared: &mut Shared, source: SourceId) {
+        for at in 0..self.table.path_slots() {
+            if let Some((path_id, path)) = self.table.path_at(at)
+                && path.source == source
+                && !path.flags.contains(PathFlags::DEAD)
+            {
+                let id = self.table.prefix_of(path_id);
+                self.reselect(shared, id, Some(path_id));
+            }
+        }
+    }
+
+    /// Asks import again, from the routes as received, where there are settings for the source and the next hop.
     pub(crate) fn reimport<'s>(
         &mut self,
         shared: &mut Shared,
-        settings_of: impl Fn(SourceId) -> Option<&'s PeerSettings>,
+        settings_of: impl Fn(SourceId, NextHopId) -> Option<&'s PeerSettings>,
     ) {
         for at in 0..self.table.path_slots() {
             let Some((path_id, path)) = self.table.path_at(at) else {
                 continue;
             };
+            if path.flags.contains(PathFlags::DEAD) {
+                continue;
+            }
             let source = path.source;
-            let Some(settings) = settings_of(source).filter(|_| !path.flags.contains(PathFlags::DEAD)) else {
+            let Some(settings) = settings_of(source, shared.attrs[path.received].next_hop()) else {
                 continue;
             };
             let old = *path;

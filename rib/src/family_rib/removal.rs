@@ -40,6 +40,17 @@ impl<P: FibPrefix> FamilyRib<P> {
         });
     }
 
+    /// The session of a source ends for the second time: what was stale already and has not been said again goes
+    /// (RFC 4724 §4.2), unless it is long-lived stale (RFC 9494 §4.2).
+    pub(crate) fn sweep_twice_stale(&mut self, shared: &mut Shared, source: SourceId) {
+        let generation = shared.sources[source].generation[P::FAMILY];
+        self.remove_paths(shared, |path, _| {
+            path.source == source
+                && path.generation != generation
+                && !path.flags.contains(PathFlags::LLGR_STALE)
+        });
+    }
+
     /// Frees a slice of what nobody has to hear of any more. Says whether another slice is likely to free more: what
     /// a peer that is stuck must still hear of is looked at now and then, not each time.
     pub(crate) fn reap(&mut self) -> bool {

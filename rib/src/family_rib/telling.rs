@@ -106,7 +106,7 @@ pub(crate) fn decide(
         &route,
         key,
         &shared.policy[key.family].export,
-        shared.node.cluster_id.is_some(),
+        shared.node.cluster_id,
     )
 }
 
@@ -158,21 +158,9 @@ impl<P: FibPrefix> ChunkSource<P> for TableView<'_, P> {
         self.table.path(path).attrs
     }
 
-    fn outgoing(
-        &self,
-        key: &EgressKey,
-        announcement: &Announcement,
-        attrs: AttrId,
-        source: SourceId,
-    ) -> (AttrEdit, NextHop) {
+    fn outgoing(&self, announcement: &Announcement, attrs: AttrId, source: SourceId) -> (AttrEdit, NextHop) {
         let next_hop = self.shared.next_hops[self.shared.attrs[attrs].next_hop()].next_hop;
-        export::complete(
-            announcement,
-            key,
-            &self.shared.sources[source],
-            self.shared.node.cluster_id,
-            next_hop,
-        )
+        export::complete(announcement, &self.shared.sources[source], next_hop)
     }
 
     fn bytes(&self, attrs: AttrId) -> &[u8] {

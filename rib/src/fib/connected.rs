@@ -92,13 +92,6 @@ pub(super) fn is_near(address: IpAddr) -> bool {
     }
 }
 
-/// Whether a peer has no business announcing this destination: it is of a host, of a link, or of nobody (BIRD's rule,
-/// which lets 169.254.0.0/16 pass). Of all that begins with it only the default route passes.
-pub(crate) fn is_martian(prefix: IpNet) -> bool {
-    let is_ipv4_link_local = matches!(prefix, IpNet::V4(net) if net.network().is_link_local());
-    !is_ipv4_link_local && !is_announceable(prefix)
-}
-
 /// Whether a route to this destination can be announced at all: the default route, and what is not of this host or
 /// link alone.
 pub(crate) fn is_announceable(prefix: IpNet) -> bool {
@@ -128,31 +121,6 @@ mod tests {
         ] {
             assert_eq!(is_announceable(prefix.parse().unwrap()), expected, "{prefix}");
         }
-    }
-
-    #[test]
-    fn martians_are_what_means_nothing_elsewhere() {
-        let martian = |prefix: &str| is_martian(prefix.parse().unwrap());
-        let martians = [
-            "127.0.0.0/8",
-            "0.1.0.0/16",
-            "224.0.0.0/24",
-            "255.255.255.255/32",
-            "::1/128",
-            "fe80::/64",
-            "ff00::/8",
-        ];
-        assert!(martians.into_iter().all(martian));
-        let others = [
-            "0.0.0.0/0",
-            "::/0",
-            "10.0.0.0/8",
-            "169.254.1.0/24",
-            "240.0.0.0/4",
-            "2001:db8::/32",
-            "fd00::/8",
-        ];
-        assert!(!others.into_iter().any(martian));
     }
 
     #[test]

@@ -43,7 +43,6 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use audit::{Audit, FibDifference};
-pub(crate) use connected::is_martian;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
 pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};

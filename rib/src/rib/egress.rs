@@ -7,15 +7,22 @@ use pipit_bgp::{Family, FamilyMap, PeerId};
 
 use crate::adj_rib_out::{EgressKey, FrameSink};
 use crate::family_rib::Move;
+use crate::peer::PeerTable;
 use crate::rib::{Output, Rib};
 
-/// Collects frames for the task.
-struct Frames<'a>(&'a mut VecDeque<Output>, Vec<PeerId>);
+/// Collects a family's frames for the task, and notes whose they are.
+struct Frames<'a> {
+    family: Family,
+    outputs: &'a mut VecDeque<Output>,
+    peers: &'a mut PeerTable,
+}
 
 impl FrameSink for Frames<'_> {
     fn frame(&mut self, peer: PeerId, bytes: Bytes) {
-        self.0.push_back(Output::Frame(peer, bytes));
-        self.1.push(peer);
+        if let Some(session) = self.peers.session_mut(peer) {
+            session.in_flight.push_back(self.family);
+        }
+        self.outputs.push_back(Output::Frame(peer, bytes));
     }
 }
 
@@ -26,17 +33,19 @@ impl Rib {
         self.purge();
         self.refresh_learn_rules();
         self.take_fib_events();
+        if std::mem::take(&mut self.is_reevaluation_due) {
+            self.reevaluate_all();
+        }
         self.apply_regroup();
         let holds = self.recovery.holds_end_of_rib();
-        let mut frames = Frames(&mut self.outputs, Vec::new());
+        let mut frames = Frames {
+            family: Family::Ipv4Unicast,
+            outputs: &mut self.outputs,
+            peers: &mut self.peers,
+        };
         self.ipv4.flush(&self.shared, holds, &mut frames);
+        frames.family = Family::Ipv6Unicast;
         self.ipv6.flush(&self.shared, holds, &mut frames);
-        let sent = frames.1;
-        for id in sent {
-            if let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) {
-                session.credit = session.credit.saturating_sub(1);
-            }
-        }
         let is_reaping = self.ipv4.reap() | self.ipv6.reap();
         self.has_backlog = is_reaping || !self.purge.is_idle() || self.has_fib_backlog;
     }
@@ -74,19 +83,17 @@ impl Rib {
                 moves[family].push(Move {
                     peer: id,
                     source,
-                    credit: session.credit,
                     from: session.groups[family],
                     waits_for_recovery: session.negotiated.keeps_our_routes,
                     key,
                 });
             }
         }
-        let mut frames = Frames(&mut self.outputs, Vec::new());
-        let ipv4 = self.ipv4.regroup(&self.shared, moves.ipv4, &mut frames);
-        let ipv6 = self.ipv6.regroup(&self.shared, moves.ipv6, &mut frames);
+        let ipv4 = self.ipv4.regroup(&self.shared, moves.ipv4);
+        let ipv6 = self.ipv6.regroup(&self.shared, moves.ipv6);
         for (family, joined) in [(Family::Ipv4Unicast, ipv4), (Family::Ipv6Unicast, ipv6)] {
             for (id, group) in joined {
-                if let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) {
+                if let Some(session) = self.peers.session_mut(id) {
                     session.groups[family] = group;
                 }
             }
@@ -94,7 +101,7 @@ impl Rib {
     }
 
     pub(super) fn leave_groups(&mut self, id: PeerId) {
-        let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) else {
+        let Some(session) = self.peers.session_mut(id) else {
             return;
         };
         let groups = std::mem::take(&mut session.groups);

@@ -3,6 +3,7 @@
 use pipit_bgp::PeerId;
 use tracing::{error, warn};
 
+use crate::peer::SessionState;
 use crate::rib::{Output, Rib};
 use crate::source::SourceId;
 
@@ -36,27 +37,44 @@ impl Rib {
     pub(super) fn check_limits(&mut self, id: PeerId, source: SourceId) {
         self.check_prefix_limit(id, source);
         let totals = self.totals();
+        let is_full =
+            totals.paths > self.limits.paths || totals.attribute_bytes > self.limits.attribute_bytes;
+        if !is_full || self.is_making_room() {
+            return;
+        }
         let greediest = if totals.paths > self.limits.paths {
             self.greediest(|rib, source| {
                 let counts = rib.shared.sources[source].received;
                 u64::from(counts.ipv4) + u64::from(counts.ipv6)
             })
-        } else if totals.attribute_bytes > self.limits.attribute_bytes {
+        } else {
             let held = self.attribute_bytes_by_source();
             self.greediest(|_, source| held.get(usize::from(source.0)).copied().unwrap_or(0))
-        } else {
-            return;
         };
         let Some(peer) = greediest.and_then(|id| self.peers.get_mut(id).map(|peer| (id, peer))) else {
             return;
         };
         let (id, peer) = peer;
-        if let Some(session) = peer.session.as_mut().filter(|session| !session.is_over_limit) {
-            session.is_over_limit = true;
-            let (paths, octets) = (totals.paths, totals.attribute_bytes);
-            error!(peer = %peer.settings.name, paths, octets, "the routing table is full: the peer with the largest share goes");
-            self.outputs.push_back(Output::OutOfResources(id));
+        let (paths, octets) = (totals.paths, totals.attribute_bytes);
+        error!(peer = %peer.settings.name, paths, octets, "the routing table is full: the peer with the largest share goes");
+        match peer.session.as_mut() {
+            Some(session) => {
+                session.is_over_limit = true;
+                self.outputs.push_back(Output::OutOfResources(id));
+            }
+            // Away, and its routes kept for its return.
+            None => self.drop_retained(id),
         }
+    }
+
+    /// Somebody's routes are on their way out: what that makes of the table decides about the next one.
+    fn is_making_room(&self) -> bool {
+        let is_ending = |session: &SessionState| session.is_over_limit;
+        !self.purge.is_idle()
+            || self
+                .peers
+                .iter()
+                .any(|(_, peer)| peer.session.as_ref().is_some_and(is_ending))
     }
 
     fn check_prefix_limit(&mut self, id: PeerId, source: SourceId) {
@@ -78,12 +96,11 @@ impl Rib {
         }
     }
 
-    /// The peer with the largest share among those whose routes still count.
+    /// The peer with the largest share.
     fn greediest(&self, share: impl Fn(&Rib, SourceId) -> u64) -> Option<PeerId> {
         let shares = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.session.as_ref().is_none_or(|session| !session.is_over_limit))
             .filter_map(|(id, peer)| Some((share(self, peer.source?), id)));
         shares.max().map(|(_, id)| id)
     }

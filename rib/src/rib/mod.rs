@@ -26,13 +26,13 @@ pub(crate) use self::shared::{Shared, interface_of};
 use crate::attrs::AttrTable;
 use crate::family_rib::FamilyRib;
 use crate::fib::{Fib, FibEvent, KernelEvent};
-use crate::next_hops::NextHopTable;
+use crate::next_hops::{NextHopId, NextHopTable};
 use crate::peer::{PeerSettings, PeerTable};
 use crate::policy::{ExportRules, Glob, KernelRules};
 use crate::recovery::{Recovery, Step};
 use crate::source::{SourceId, SourceTable};
 
-/// Frames that a fresh session may be given at once; the peer's task asks for more as it drains.
+/// Frames of a family that a fresh session may be given at once; the peer's task asks for more as it drains.
 pub const CREDIT: u8 = 2;
 
 /// News of the FIB that are taken at once: a few milliseconds' worth.
@@ -95,6 +95,8 @@ pub struct Rib {
     purge: Purge,
     has_backlog: bool,
     to_regroup: Vec<PeerId>,
+    /// Policy is to be asked again for everything, with the next flush.
+    is_reevaluation_due: bool,
     /// What may be announced of other programs' routes is to be computed anew.
     pub(crate) is_learning_stale: bool,
     /// The FIB may have more to tell.
@@ -124,6 +126,7 @@ impl Rib {
             purge: Purge::default(),
             has_backlog: false,
             to_regroup: Vec::new(),
+            is_reevaluation_due: false,
             is_learning_stale: true,
             has_fib_backlog: false,
             outputs: VecDeque::new(),
@@ -173,7 +176,26 @@ impl Rib {
         let settings: HashMap<SourceId, Arc<PeerSettings>> = peers
             .filter_map(|(_, peer)| Some((peer.source?, Arc::clone(&peer.settings))))
             .collect();
-        let of = |source| settings.get(&source).map(|settings| &**settings);
+        let of = |source, _| settings.get(&source).map(|settings| &**settings);
+        self.ipv4.reimport(&mut self.shared, of);
+        self.ipv6.reimport(&mut self.shared, of);
+    }
+
+    /// Import filters may ask by which interface a next hop is reached.
+    fn reimport_via(&mut self, next_hops: &[NextHopId]) {
+        let settings: HashMap<SourceId, Arc<PeerSettings>> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.settings.asks_for_interface())
+            .filter_map(|(_, peer)| Some((peer.source?, Arc::clone(&peer.settings))))
+            .collect();
+        if settings.is_empty() {
+            return;
+        }
+        let of = |source, next_hop| {
+            let settings = settings.get(&source)?;
+            next_hops.contains(&next_hop).then_some(&**settings)
+        };
         self.ipv4.reimport(&mut self.shared, of);
         self.ipv6.reimport(&mut self.shared, of);
     }
@@ -249,6 +271,7 @@ impl Rib {
                         debug!(%address, ?reachability, "next hop changed");
                         self.ipv4.reselect_via(&mut self.shared, &changed);
                         self.ipv6.reselect_via(&mut self.shared, &changed);
+                        self.reimport_via(&changed);
                     }
                 }
             }

@@ -1,15 +1,16 @@
 //! Peers come, change, end, and go; what becomes of their routes.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipit_bgp::session::output::{Negotiated, SessionEnd};
-use pipit_bgp::{Family, FamilyMap, FamilySet, PeerId};
+use pipit_bgp::{Family, FamilyMap, FamilySet, PeerId, RouterId};
 use tracing::{debug, info, warn};
 
 use crate::peer::{PeerSettings, SessionState};
 use crate::policy::PeerType;
-use crate::rib::{CREDIT, Rib};
+use crate::rib::Rib;
 use crate::source::{Source, SourceId};
 
 /// How long a peer that has come back may take to say everything again (RFC 4724 §4.2: an upper bound).
@@ -30,15 +31,14 @@ impl Rib {
                     entry.is_client = settings.is_client;
                     entry.is_external = settings.peer_type() == PeerType::Ebgp;
                     if is_import_changed(&old, &settings) {
-                        let of = |other| (other == source).then_some(&*settings);
+                        let of = |other, _| (other == source).then_some(&*settings);
                         self.ipv4.reimport(&mut self.shared, of);
                         self.ipv6.reimport(&mut self.shared, of);
                     }
                 }
                 self.regroup(id);
-                if old.is_client != settings.is_client {
-                    self.reevaluate_all();
-                }
+                // A node that becomes a reflector changes all its peers at once: one look at the table does for them.
+                self.is_reevaluation_due |= old.is_client != settings.is_client;
             }
         }
     }
@@ -87,15 +87,18 @@ impl Rib {
                 source
             }
         };
-        self.shared.sources[source].router_id = negotiated.remote_router_id;
+        self.set_router_id(source, negotiated.remote_router_id);
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
         let recovery = &self.recovery;
         let kept = negotiated
             .graceful_restart
             .as_ref()
             .map_or(FamilySet::EMPTY, |restart| {
                 // RFC 9494 §4.2: beyond the restart time the other F bit counts.
-                Family::ALL
-                    .into_iter()
+                families
+                    .iter()
                     .filter(|&family| match recovery.is_long_lived(id, family) {
                         true => restart.long_lived_forwarding.contains(family),
                         false => restart.forwarding.contains(family),
@@ -116,7 +119,7 @@ impl Rib {
             negotiated,
             families,
             groups: FamilyMap::default(),
-            credit: CREDIT,
+            in_flight: VecDeque::new(),
             end_of_rib: FamilySet::EMPTY,
             near_limit: FamilySet::EMPTY,
             is_over_limit: false,
@@ -129,6 +132,15 @@ impl Rib {
         self.check_recovery(now);
     }
 
+    /// A peer may come back with another router id, and what was kept of it is its own: ORIGINATOR_ID says so.
+    fn set_router_id(&mut self, source: SourceId, router_id: RouterId) {
+        let entry = &mut self.shared.sources[source];
+        if std::mem::replace(&mut entry.router_id, router_id) != router_id {
+            self.ipv4.announce_again(&mut self.shared, source);
+            self.ipv6.announce_again(&mut self.shared, source);
+        }
+    }
+
     /// A session ended.
     pub fn handle_down(&mut self, now: Instant, id: PeerId, end: &SessionEnd) {
         self.leave_groups(id);
@@ -139,23 +151,22 @@ impl Rib {
         self.recovery.down(id);
         let Some(source) = peer.source else { return };
         if end.retain.is_empty() {
-            peer.retained = FamilySet::EMPTY;
-            peer.source = None;
-            self.recovery.complete(id);
-            self.close_source(source);
+            self.drop_retained(id);
             self.check_recovery(now);
             return;
         }
-        // RFC 4724 §4.2: what was stale already when the peer went again goes, unless RFC 8538 §4.1 or RFC 9494 §4.2 let
-        // it stay. What is kept no longer goes below.
+        // RFC 4724 §4.2: what was stale already when the peer went again goes, unless RFC 8538 §4.1 lets it stay.
         let restart = session.and_then(|session| session.negotiated.graceful_restart);
         let outlives = restart.is_some_and(|restart| restart.notification);
-        let may_stay = |family: &Family| outlives || !end.long_lived[*family].is_zero();
-        let too_old: FamilySet = peer.retained.iter().filter(|family| !may_stay(family)).collect();
-        peer.retained = end.retain;
+        let stale = std::mem::replace(&mut peer.retained, end.retain);
         peer.long_lived = end.long_lived;
         debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
-        too_old.iter().for_each(|family| self.sweep(source, family));
+        for family in stale.iter().filter(|_| !outlives) {
+            match family {
+                Family::Ipv4Unicast => self.ipv4.sweep_twice_stale(&mut self.shared, source),
+                Family::Ipv6Unicast => self.ipv6.sweep_twice_stale(&mut self.shared, source),
+            }
+        }
         let entry = &mut self.shared.sources[source];
         for family in Family::ALL {
             entry.generation[family] = entry.generation[family].wrapping_add(1);
@@ -168,6 +179,18 @@ impl Rib {
         }
         self.recovery.retain_until(id, now + end.restart_time);
         self.check_recovery(now);
+    }
+
+    /// The routes of a peer without a session are kept no longer.
+    pub(super) fn drop_retained(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        peer.retained = FamilySet::EMPTY;
+        self.recovery.complete(id);
+        if let Some(source) = peer.source.take() {
+            self.close_source(source);
+        }
     }
 
     /// The time is over that a peer had for coming back, or for saying everything again since it did.
@@ -217,15 +240,17 @@ impl Rib {
         }
     }
 
-    /// A peer's task has room for another frame.
+    /// A peer's task has written its oldest frame.
     pub fn handle_drained(&mut self, id: PeerId) {
-        let Some(session) = self.peers.get_mut(id).and_then(|peer| peer.session.as_mut()) else {
+        let Some(session) = self.peers.session_mut(id) else {
             return;
         };
-        session.credit = (session.credit + 1).min(CREDIT);
-        let (groups, credit) = (session.groups, session.credit);
-        self.ipv4.grant(groups.ipv4, id, credit);
-        self.ipv6.grant(groups.ipv6, id, credit);
+        let groups = session.groups;
+        match session.in_flight.pop_front() {
+            Some(Family::Ipv4Unicast) => self.ipv4.grant(groups.ipv4, id),
+            Some(Family::Ipv6Unicast) => self.ipv6.grant(groups.ipv6, id),
+            None => {}
+        }
     }
 
     /// The source's paths count no more; they are cleared away slice by slice.

@@ -16,7 +16,7 @@ use pipit_bgp::wire::update::{
 use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, FamilySet, NextHop, PeerId, RouterId};
 use pipit_rib::fib::{Fib, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
 use pipit_rib::policy::{Action, Filter, Glob, Rule};
-use pipit_rib::{FamilyPolicy, NextHopMode, NodeSettings, Output, PeerSettings, Rib};
+use pipit_rib::{CREDIT, FamilyPolicy, NextHopMode, NodeSettings, Output, PeerSettings, Rib};
 
 pub(crate) const OWN_AS: Asn = Asn(64512);
 pub(crate) const RESTART_TIME: Duration = Duration::from_secs(120);
@@ -32,6 +32,8 @@ pub(crate) struct Kind {
     pub(crate) takes_all: bool,
     pub(crate) knows_long_lived: bool,
     pub(crate) keeps_our_routes: bool,
+    /// Takes IPv6 routes as well.
+    pub(crate) is_dual: bool,
 }
 
 pub(crate) const EXTERNAL: Kind = Kind {
@@ -40,6 +42,7 @@ pub(crate) const EXTERNAL: Kind = Kind {
     takes_all: false,
     knows_long_lived: true,
     keeps_our_routes: true,
+    is_dual: false,
 };
 pub(crate) const CLIENT: Kind = Kind {
     asn: OWN_AS,
@@ -47,6 +50,7 @@ pub(crate) const CLIENT: Kind = Kind {
     takes_all: false,
     knows_long_lived: true,
     keeps_our_routes: true,
+    is_dual: false,
 };
 
 /// A route as a peer announces it. The tag is a community that tells it from all others.
@@ -88,6 +92,8 @@ pub(crate) struct Peer {
     pub(crate) end_of_rib: bool,
     /// How much it held when End-of-RIB came.
     pub(crate) held_at_end: usize,
+    /// The attributes and next hop of what it was told last of a prefix.
+    pub(crate) attrs: BTreeMap<IpNet, (Vec<u8>, NextHop)>,
     /// UPDATEs and prefixes in them since somebody last looked.
     pub(crate) told: usize,
 }
@@ -224,6 +230,7 @@ impl Bench {
             unread: VecDeque::new(),
             held: BTreeMap::new(),
             otc: BTreeMap::new(),
+            attrs: BTreeMap::new(),
             end_of_rib: false,
             held_at_end: 0,
             told: 0,
@@ -239,14 +246,23 @@ impl Bench {
     }
 
     pub(crate) fn up(&mut self, id: u32) {
+        self.up_as(id, RouterId(address(id)));
+    }
+
+    /// The peer comes up with this router id.
+    pub(crate) fn up_as(&mut self, id: u32, remote_router_id: RouterId) {
         let peer = self.peers.get_mut(&id).unwrap();
         peer.is_up = true;
         let ipv4 = FamilySet::only(Family::Ipv4Unicast);
         let negotiated = Negotiated {
-            remote_router_id: RouterId(address(id)),
+            remote_router_id,
             remote_as: peer.kind.asn,
             local_address: IpAddr::from([10, 0, 0, 1]),
-            families: ipv4,
+            families: if peer.kind.is_dual {
+                Family::ALL.into_iter().collect()
+            } else {
+                ipv4
+            },
             hold_time: Duration::from_secs(90),
             four_octet_as: true,
             max_message_len: 4096,
@@ -261,7 +277,8 @@ impl Bench {
             extended_next_hop: false,
             graceful_restart: Some(PeerRestart {
                 restarting: false,
-                notification: true,
+                // With it nothing goes for being stale twice (RFC 8538 §4.1): see the testbed.
+                notification: false,
                 restart_time: RESTART_TIME,
                 families: ipv4,
                 forwarding: ipv4,
@@ -284,6 +301,7 @@ impl Bench {
         peer.is_up = false;
         peer.unread.clear();
         peer.held.clear();
+        peer.attrs.clear();
         peer.end_of_rib = false;
         let end = SessionEnd {
             reason: "test".into(),
@@ -319,6 +337,12 @@ impl Bench {
         });
     }
 
+    /// With another peer's address as next hop, which reflectors leave as it is.
+    pub(crate) fn announce_via(&mut self, id: u32, via: u32, prefix: Ipv4Net, route: Route) {
+        let bytes = self.announcement(id, via, prefix, route, |_| {});
+        self.receive(id, &bytes);
+    }
+
     /// With this OTC (RFC 9234), or without one.
     pub(crate) fn announce_marked(&mut self, id: u32, prefix: Ipv4Net, route: Route, otc: Option<u32>) {
         self.announce_edited(id, prefix, route, |attrs| {
@@ -338,19 +362,20 @@ impl Bench {
 
     /// The last of a peer's routes, and End-of-RIB in the same segment.
     pub(crate) fn announce_last(&mut self, id: u32, prefix: Ipv4Net, route: Route) {
-        let mut bytes = self.announcement(id, prefix, route, |_| {});
+        let mut bytes = self.announcement(id, id, prefix, route, |_| {});
         encode_end_of_rib(&mut bytes, Family::Ipv4Unicast);
         self.receive(id, &bytes);
     }
 
     fn announce_edited(&mut self, id: u32, prefix: Ipv4Net, route: Route, more: impl FnOnce(&mut Vec<u8>)) {
-        let bytes = self.announcement(id, prefix, route, more);
+        let bytes = self.announcement(id, id, prefix, route, more);
         self.receive(id, &bytes);
     }
 
     fn announcement(
         &self,
         id: u32,
+        via: u32,
         prefix: Ipv4Net,
         route: Route,
         more: impl FnOnce(&mut Vec<u8>),
@@ -372,9 +397,18 @@ impl Bench {
             attrs.extend(route.bandwidth.to_be_bytes());
         }
         let mut bytes = Vec::new();
-        let next_hop = NextHop::from(IpAddr::from(address(id)));
+        let next_hop = NextHop::from(IpAddr::from(address(via)));
         encode_announce(&mut bytes, &options(false), &attrs, next_hop, &[nlri(prefix)]).unwrap();
         bytes
+    }
+
+    /// The peer sends these routes in one go.
+    pub(crate) fn announce_all(&mut self, id: u32, routes: impl IntoIterator<Item = (Ipv4Net, Route)>) {
+        let encoded = routes
+            .into_iter()
+            .map(|(prefix, route)| self.announcement(id, id, prefix, route, |_| {}));
+        let bytes = encoded.collect::<Vec<_>>().concat();
+        self.receive(id, &bytes);
     }
 
     pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net) {
@@ -423,6 +457,18 @@ impl Bench {
         self.settle();
     }
 
+    /// A stuck peer reads one frame.
+    pub(crate) fn read_one(&mut self, id: u32) {
+        let peer = self.peers.get_mut(&id).unwrap();
+        let Some(bytes) = peer.unread.pop_front() else {
+            return;
+        };
+        peer.is_stuck = false;
+        self.deliver(id, &bytes);
+        self.stick(id);
+        self.settle();
+    }
+
     pub(crate) fn advance(&mut self, time: Duration) {
         self.now += time;
         self.rib.handle_timeout(self.now);
@@ -457,6 +503,11 @@ impl Bench {
         };
         if peer.is_stuck {
             peer.unread.push_back(bytes.clone());
+            let families = if peer.kind.is_dual { 2 } else { 1 };
+            assert!(
+                peer.unread.len() <= families * usize::from(CREDIT),
+                "its task has no room for more"
+            );
             return;
         }
         let mut batch = UpdateBatch::default();
@@ -470,10 +521,39 @@ impl Bench {
         }
         for item in &batch.items {
             match item {
-                BatchItem::Announce { attrs, nlri, .. } => {
-                    let attrs = AttrView::new(&batch.attr_bytes[attrs.start as usize..attrs.end as usize]);
+                BatchItem::Announce {
+                    family: Family::Ipv6Unicast,
+                    attrs,
+                    nlri,
+                    next_hop,
+                    ..
+                } => {
+                    let attrs = batch.attr_bytes[attrs.start as usize..attrs.end as usize].to_vec();
+                    for nlri in &batch.ipv6[nlri.start as usize..nlri.end as usize] {
+                        peer.told += 1;
+                        peer.attrs.insert(nlri.prefix.into(), (attrs.clone(), *next_hop));
+                    }
+                }
+                BatchItem::Withdraw {
+                    family: Family::Ipv6Unicast,
+                    nlri,
+                } => {
+                    for nlri in &batch.ipv6[nlri.start as usize..nlri.end as usize] {
+                        peer.told += 1;
+                        peer.attrs.remove(&nlri.prefix.into());
+                    }
+                }
+                BatchItem::Announce {
+                    attrs,
+                    nlri,
+                    next_hop,
+                    ..
+                } => {
+                    let bytes = &batch.attr_bytes[attrs.start as usize..attrs.end as usize];
+                    let attrs = AttrView::new(bytes);
                     for nlri in &batch.ipv4[nlri.start as usize..nlri.end as usize] {
                         peer.told += 1;
+                        peer.attrs.insert(nlri.prefix.into(), (bytes.to_vec(), *next_hop));
                         match attrs.otc() {
                             Some(otc) => drop(peer.otc.insert(nlri.prefix, otc)),
                             None => drop(peer.otc.remove(&nlri.prefix)),
@@ -485,6 +565,7 @@ impl Bench {
                 BatchItem::Withdraw { nlri, .. } => {
                     for nlri in &batch.ipv4[nlri.start as usize..nlri.end as usize] {
                         peer.told += 1;
+                        peer.attrs.remove(&nlri.prefix.into());
                         peer.held.remove(&(nlri.prefix, nlri.path_id));
                     }
                 }
@@ -540,7 +621,7 @@ fn decode_options(add_path: bool, is_external: bool) -> DecodeOptions {
     DecodeOptions {
         four_octet_as: true,
         add_path: families(add_path),
-        families: FamilySet::only(Family::Ipv4Unicast),
+        families: Family::ALL.into_iter().collect(),
         extended_next_hop: false,
         is_external,
     }

@@ -32,6 +32,28 @@ fn rfc8326_4_a_drained_node_marks_what_it_announces_and_no_session_moves() {
 }
 
 #[test]
+fn rfc8326_5_a_route_that_is_being_shut_down_is_no_preferred_one() {
+    let mut bench = Bench::new();
+    for id in 1..=3 {
+        bench.add(id, CLIENT);
+        bench.up(id);
+    }
+    let prefix = net("10.1.0.9/32");
+    // A live migration's preference (behaviour contract §5.2): priority 512 and 1024.
+    let with = |tag, priority: u32, mark| Route {
+        local_pref: 2_147_483_647 - priority,
+        mark,
+        ..Route::tagged(tag)
+    };
+    bench.announce(1, prefix, with(11, 512, 0));
+    bench.announce(2, prefix, with(12, 1024, 0));
+    assert_eq!(bench.tags(3)[&prefix], [11]);
+    bench.announce(1, prefix, with(11, 512, GRACEFUL_SHUTDOWN));
+    assert_eq!(bench.tags(3)[&prefix], [12]);
+    bench.verify();
+}
+
+#[test]
 fn rfc8326_5_a_route_of_a_leaving_neighbour_is_the_last_choice() {
     let mut bench = Bench::new();
     for (id, kind) in [(1, CLIENT), (2, CLIENT), (3, CLIENT)] {

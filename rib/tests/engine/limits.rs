@@ -67,6 +67,47 @@ fn when_the_table_is_full_the_peer_with_most_routes_goes_whoever_sent_the_last()
 }
 
 #[test]
+fn one_peer_goes_at_a_time_whatever_comes_before_it_is_gone() {
+    let mut bench = bench(3);
+    bench.rib.set_limits(RibLimits {
+        paths: 40,
+        ..RibLimits::default()
+    });
+    announce(&mut bench, 1, 0..30);
+    announce(&mut bench, 2, 0..20);
+    assert_eq!(ended(&bench), [PeerId(1)]);
+    // The session takes its time to end.
+    announce(&mut bench, 2, 20..25);
+    announce(&mut bench, 3, 0..5);
+    assert_eq!(ended(&bench), [PeerId(1)], "the others are not to blame");
+    bench.down(1, None);
+    announce(&mut bench, 3, 5..10);
+    assert_eq!(ended(&bench), [PeerId(1)]);
+    announce(&mut bench, 3, 10..30);
+    assert_eq!(ended(&bench), [PeerId(1), PeerId(2)]);
+    bench.verify();
+}
+
+#[test]
+fn routes_kept_for_a_peer_that_is_away_make_room_as_well() {
+    let mut bench = bench(2);
+    bench.rib.set_limits(RibLimits {
+        paths: 40,
+        ..RibLimits::default()
+    });
+    announce(&mut bench, 1, 0..30);
+    bench.down(1, Some(std::time::Duration::ZERO));
+    announce(&mut bench, 2, 0..20);
+    assert_eq!(ended(&bench), []);
+    assert_eq!(bench.rib.totals().paths, 20);
+    bench.verify();
+    bench.up(1);
+    announce(&mut bench, 1, 0..5);
+    assert_eq!(bench.tags(2).len(), 5);
+    bench.verify();
+}
+
+#[test]
 fn attributes_of_their_own_for_every_route_cost_the_peer_that_makes_them() {
     let mut bench = bench(2);
     let limits = RibLimits {

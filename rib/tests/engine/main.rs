@@ -9,6 +9,10 @@ mod histories;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod multipath;
 #[cfg(test)]
 mod naive;

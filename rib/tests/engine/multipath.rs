@@ -64,6 +64,27 @@ fn link_bandwidth_makes_shares_unequal_once_every_path_has_it() {
 }
 
 #[test]
+fn a_way_that_two_reflectors_hand_on_is_one_way() {
+    let mut bench = bench(&[CLIENT, CLIENT]);
+    bench.announce_via(1, 12, net(PREFIX), Route::tagged(12));
+    bench.announce_via(2, 13, net(PREFIX), Route::tagged(13));
+    assert_eq!(shares(&bench), [share(12, 1), share(13, 1)]);
+    bench.announce_via(2, 12, net(PREFIX), Route::tagged(12));
+    assert_eq!(shares(&bench), [share(12, 1)]);
+    bench.add(3, CLIENT);
+    bench.up(3);
+    bench.announce_via(3, 13, net(PREFIX), Route::tagged(13));
+    assert_eq!(shares(&bench), [share(12, 1), share(13, 1)], "12 counts once");
+    bench.rib.set_node(NodeSettings {
+        max_paths: 2,
+        ..node()
+    });
+    bench.settle();
+    assert_eq!(shares(&bench), [share(12, 1), share(13, 1)], "two next hops fit");
+    bench.verify();
+}
+
+#[test]
 fn the_width_is_a_setting_and_acts_at_once() {
     let mut bench = bench(&[CLIENT; 5]);
     for id in 1..=5 {

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::bench::{Bench, CLIENT, EXTERNAL, Kind, LONG_LIVED, RESTART_TIME, Route, net};
+use pipit_bgp::wire::attr::AttrView;
+use pipit_bgp::{PeerId, RouterId};
+
+use crate::bench::{Bench, CLIENT, EXTERNAL, Kind, LONG_LIVED, RESTART_TIME, Route, address, net};
 
 const LLGR_STALE: u32 = 0xffff_0006;
 const NO_LLGR: u32 = 0xffff_0007;
@@ -49,6 +52,49 @@ fn rfc4724_4_2_routes_stay_for_the_restart_time_and_go_at_end_of_rib_unless_said
     assert_eq!(tags(&bench, 3), [11, 22]);
     assert_eq!(bench.peers[&3].told, told + 1, "what was said again is no news");
     bench.verify();
+}
+
+#[test]
+fn rfc4724_4_2_what_is_stale_for_the_second_time_goes() {
+    let mut bench = bench();
+    bench.down(1, Some(Duration::ZERO));
+    bench.up(1);
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.down(1, Some(Duration::ZERO));
+    assert_eq!(tags(&bench, 3), [11, 22], "what was said again is kept again");
+    bench.verify();
+}
+
+#[test]
+fn a_peer_that_comes_back_under_another_router_id_is_the_originator_of_what_was_kept() {
+    let mut bench = bench();
+    let originator = |bench: &Bench| {
+        let (attrs, _) = &bench.peers[&3].attrs[&net("10.1.0.0/16").into()];
+        AttrView::new(attrs).originator_id()
+    };
+    assert_eq!(originator(&bench), Some(RouterId(address(1))));
+    bench.down(1, Some(Duration::ZERO));
+    let other = RouterId([10, 0, 1, 77].into());
+    bench.up_as(1, other);
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.announce(1, net("10.2.0.0/16"), Route::tagged(12));
+    bench.end_of_rib(1);
+    assert_eq!(originator(&bench), Some(other));
+    bench.verify();
+}
+
+#[test]
+fn rfc7313_4_whoever_asks_for_everything_during_recovery_gets_its_end_of_rib() {
+    let mut bench = bench();
+    bench.rib.begin_recovery(bench.now, [PeerId(9)]);
+    bench.add(5, CLIENT);
+    bench.up(5);
+    assert_eq!(tags(&bench, 5).len(), 2);
+    bench.refresh(5);
+    bench.end_of_rib(5);
+    assert!(!bench.peers[&5].end_of_rib, "nobody has said everything yet");
+    bench.advance(Duration::from_secs(60));
+    assert!(bench.peers[&5].end_of_rib);
 }
 
 #[test]
