@@ -3,9 +3,10 @@
 CARGO ?= cargo
 PROFILE := ci
 BIN := target/$(PROFILE)
+SECONDS := 60
 DEMO_ARGS := $(if $(ONCE),--once)
 
-.PHONY: help demo test unit scenarios sessions lint layering deps clean
+.PHONY: help demo test unit scenarios sessions latency fuzz lint layering deps clean
 
 help:
 	@echo "make demo       three nodes in namespaces: sessions, kernel routes, pings; ONCE=1 ends after the checks"
@@ -14,6 +15,7 @@ help:
 	@echo "make scenarios  the testbed only; one file: make scenarios TEST=restart"
 	@echo "make sessions   500 sessions with hold time 3 s on busy cores for a minute; memory of each"
 	@echo "make latency    from a block in etcd to a kernel route on another node, ten nodes (root)"
+	@echo "make fuzz       mutated messages against codec, session and RIB, each for SECONDS=$(SECONDS)"
 	@echo "make lint       format, clippy, documentation, layering"
 
 demo: deps
@@ -35,6 +37,10 @@ latency: deps
 
 sessions:
 	$(CARGO) run --release -p pipit-bgp --example sessions
+
+fuzz:
+	PIPIT_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --release -p pipit-bgp --test fuzz_corpus fuzz_ -- --nocapture --test-threads=2
+	PIPIT_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --release -p pipit-rib --test engine fuzz_ -- --nocapture
 
 lint: layering
 	$(CARGO) fmt --check

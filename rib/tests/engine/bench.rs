@@ -443,6 +443,18 @@ impl Bench {
         self.settle();
     }
 
+    /// The body of an UPDATE that may be anything; false when it costs the session.
+    pub(crate) fn receive_any(&mut self, id: u32, body: &[u8]) -> bool {
+        let mut batch = UpdateBatch::default();
+        let is_external = self.peers[&id].kind.asn != OWN_AS;
+        let decoded = decode(body, &decode_options(false, is_external), &mut batch);
+        if decoded.is_ok() {
+            self.rib.handle_routes(self.now, PeerId(id), &batch);
+            self.settle();
+        }
+        decoded.is_ok()
+    }
+
     pub(crate) fn stick(&mut self, id: u32) {
         self.peers.get_mut(&id).unwrap().is_stuck = true;
     }

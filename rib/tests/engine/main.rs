@@ -5,6 +5,8 @@ mod bench;
 #[cfg(test)]
 mod drain;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod limits;

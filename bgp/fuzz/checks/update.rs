@@ -1,4 +1,4 @@
-//! What must hold for any bytes; shared by the fuzz targets and by `bgp/tests/fuzz_corpus.rs`.
+//! UPDATE: bytes → decode → validate → edit → encode → decode.
 //!
 //! An input is one octet that chooses the session's options, one that chooses an edit, and an UPDATE without its
 //! header.
@@ -16,7 +16,7 @@ use pipit_bgp::{Asn, ClusterId, Family, FamilySet, NextHop, Prefix, RouterId};
 ///
 /// # Panics
 /// When a promise of the codec is broken.
-pub(crate) fn update(input: &[u8]) {
+pub(crate) fn check(input: &[u8]) {
     let [choice, edit, body @ ..] = input else { return };
     let options = decode_options(*choice);
     let mut batch = UpdateBatch::default();
