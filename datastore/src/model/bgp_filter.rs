@@ -254,14 +254,14 @@ fn prefix_match(
         _ => {}
     }
     let prefix_length = prefix_lengths(fields, family, cidr, fatal, harmless);
-    let (cidr, operator) = (cidr?, operator?);
-    if cidr != cidr.trunc() {
+    if let Some(cidr) = cidr.filter(|cidr| *cidr != cidr.trunc()) {
         let message = format!(
             "{cidr} has bits behind its length; it is read as {}",
             cidr.trunc()
         );
         harmless.add(fields.path("cidr"), message);
     }
+    let (cidr, operator) = (cidr?, operator?);
     Some(PrefixMatch {
         cidr: cidr.trunc(),
         operator,
