@@ -220,10 +220,7 @@ fn string(input: &str) -> Output<'_, String> {
 
 fn set(input: &str) -> Output<'_, BTreeSet<String>> {
     // A comma may end the list, but does not make one.
-    let items = opt(terminated(
-        separated_list1(token(","), string),
-        opt(token(",")),
-    ));
+    let items = opt(terminated(separated_list1(token(","), string), opt(token(","))));
     delimited(
         must("`{`", token("{")),
         items,
