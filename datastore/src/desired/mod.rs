@@ -359,6 +359,11 @@ fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> 
     let mut problems = ProblemSet::default();
     problems.add_unreadable(context.cache, Some(context.name));
     problems.extend(&sessions.problems);
+    for annotation in context.idle_annotations() {
+        let resource = format!("BGPConfiguration/node.{}", context.name);
+        let message = "it counts on the BGPConfiguration `default` only; the annotation is passed over";
+        problems.add(resource, format!("metadata.annotations[{annotation}]"), message);
+    }
     let services = services::service_routes(context);
     let pools = pools::pools(context.cache, &mut problems);
     let aggregates = originate::aggregates(context);

@@ -31,9 +31,13 @@ fn matters(key: &Key, node: Option<&str>, field: &str) -> bool {
         Some(owner) => {
             field == "spec.listenPort"
                 || node.is_none_or(|node| node == owner)
-                    && ["spec.logSeverityScreen", "spec.prefixAdvertisements"]
-                        .iter()
-                        .any(|known| field.starts_with(known))
+                    && [
+                        "spec.logSeverityScreen",
+                        "spec.prefixAdvertisements",
+                        "metadata.annotations",
+                    ]
+                    .iter()
+                    .any(|known| field.starts_with(known))
         }
     }
 }
