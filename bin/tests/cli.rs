@@ -434,6 +434,74 @@ fn plan_and_check_need_no_daemon() {
 }
 
 #[test]
+fn check_needs_no_node_to_see_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("parts.yaml");
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let (code, out, err) = offline(&[&["check", file.to_str().unwrap(), "-j"], more].concat());
+        let list: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+        let problem = |item: &Value| format!("{} {}", item["resource"], item["field"]).replace('"', "");
+        let items = list["items"].as_array().unwrap();
+        (code, items.iter().map(problem).collect::<Vec<_>>())
+    };
+    let object =
+        |kind: &str, rest: &str| format!("{{apiVersion: projectcalico.org/v3, kind: {kind}, {rest}}}\n---\n");
+    let filter = object(
+        "BGPFilter",
+        "metadata: {name: f}, spec: {importV6: [{action: Drop}]}",
+    );
+    assert_eq!(
+        check(&filter, &[]),
+        (1, vec!["BGPFilter/f spec.importV6[0].action".into()])
+    );
+    let own = object(
+        "BGPConfiguration",
+        "metadata: {name: node.far}, spec: {logSeverityScreen: Loud, asNumber: x}",
+    );
+    assert_eq!(
+        check(&own, &[]),
+        (1, vec!["BGPConfiguration/node.far spec.logSeverityScreen".into()])
+    );
+    let pools = object("IPPool", "metadata: {name: a}, spec: {cidr: 10.1.2.3/16}")
+        + &object("IPPool", "metadata: {name: b}, spec: {cidr: 10.1.0.0/16}");
+    assert_eq!(check(&pools, &[]), (1, vec!["IPPool/b spec.cidr".into()]));
+    let node = object("Node", "metadata: {name: n}, spec: {bgp: {ipv4Address: nowhere}}")
+        + &object("BlockAffinity", "metadata: {name: n-1}, spec: {node: n, cidr: x}")
+        + &object("BlockAffinity", "metadata: {name: m-1}, spec: {node: m, cidr: x}");
+    let (address, block) = ("Node/n spec.bgp.ipv4Address", "BlockAffinity/n-1 spec.cidr");
+    assert_eq!(
+        check(&node, &[]),
+        (
+            1,
+            ["BlockAffinity/m-1 spec.cidr", block, address]
+                .map(str::to_owned)
+                .to_vec()
+        )
+    );
+    assert_eq!(
+        check(&node, &["--node", "n"]),
+        (1, [block, address].map(str::to_owned).to_vec())
+    );
+    // An object without a name is none, and would be missed by who wrote it.
+    let (code, problems) = check(&object("IPPool", "spec: {cidr: 10.1.0.0/16}"), &[]);
+    assert!(
+        code == 1 && problems[0].contains("parts.yaml, document 1"),
+        "{problems:?}"
+    );
+    assert_eq!(
+        check(
+            &object(
+                "BGPFilter",
+                "metadata: {name: f}, spec: {importV6: [{action: Reject}]}"
+            ),
+            &[]
+        ),
+        (0, Vec::new())
+    );
+}
+
+#[test]
 fn where_no_plan_can_be_made_stdout_is_empty_and_the_exit_is_1() {
     let folder = tempfile::tempdir().unwrap();
     let check = |text: &str, node: &str, expected: &str| {

@@ -295,8 +295,13 @@ impl Cache {
         }
     }
 
-    /// Objects with something to report: `visit(resource, stored)` without the block affinities of other nodes.
-    pub fn each_problem(&self, node: &str, mut visit: impl FnMut(Key, &[FieldProblem], Option<&str>, bool)) {
+    /// Objects with something to report: key, fields, why the whole cannot be read, whether an older version counts.
+    /// Of block affinities only those of `node`; `None`: of all nodes.
+    pub fn each_problem(
+        &self,
+        node: Option<&str>,
+        mut visit: impl FnMut(Key, &[FieldProblem], Option<&str>, bool),
+    ) {
         let objects = &self.current;
         objects
             .nodes
@@ -313,9 +318,10 @@ impl Cache {
         objects
             .pools
             .each_problem(|name| Key::IpPool(name.clone()), &mut visit);
-        if let Some(blocks) = objects.blocks.get(node) {
+        let is_asked = |owner: &str| node.is_none_or(|node| node == owner);
+        for (owner, blocks) in objects.blocks.iter().filter(|(owner, _)| is_asked(owner)) {
             let key = |id: &BlockId| Key::BlockAffinity {
-                node: node.to_owned(),
+                node: owner.clone(),
                 id: id.clone(),
             };
             blocks.each_problem(key, &mut visit);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use pipit_datastore::cache::Cache;
-use pipit_datastore::desired::{NoPlan, Problem, desired};
+use pipit_datastore::desired::{NoPlan, Problem, desired, object_problems};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::GlobalArgs;
@@ -54,8 +54,8 @@ impl Item for CheckItem {
 pub fn run(args: &CheckArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let cache = from_path(&args.path)?;
     let problems = match &args.node {
-        Some(node) => problems_of(&cache, [node.as_str()])?,
-        None => problems_of(&cache, cache.nodes().map(|(name, _)| &**name))?,
+        Some(node) => problems_of(&cache, Some(node), [node.as_str()])?,
+        None => problems_of(&cache, None, cache.nodes().map(|(name, _)| &**name))?,
     };
     if problems.is_empty() && matches!(global.format(), Format::Table | Format::Wide) {
         writeln!(out, "no problems in {}", args.path.display()).map_err(CliError::Output)?;
@@ -73,32 +73,29 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result
     })
 }
 
-/// The problems of all these nodes, in order of resource and field, none twice.
+/// What the objects say about themselves and the problems of all these nodes, in order of resource and field, none
+/// twice.
 ///
 /// Some are seen only by the nodes concerned, so each node's plan is made: the cost grows with the square of the mesh.
+/// A folder without any Node is checked all the same: the filters of a cluster are often kept by themselves.
 fn problems_of<'n>(
     cache: &Cache,
+    only: Option<&str>,
     nodes: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<CheckItem>, CliError> {
     let environment = machine::environment();
     let mut found = BTreeMap::new();
+    for problem in object_problems(cache, only) {
+        add(&mut found, problem);
+    }
     for node in nodes {
         match desired(cache, node, &environment) {
             Ok(plan) => plan
                 .problems
                 .into_iter()
                 .for_each(|problem| add(&mut found, problem)),
-            Err(NoPlan::NodeUnreadable { node, reason }) => {
-                let field = String::new();
-                add(
-                    &mut found,
-                    Problem {
-                        resource: format!("Node/{node}"),
-                        field,
-                        message: reason,
-                    },
-                );
-            }
+            // The object has said so itself.
+            Err(NoPlan::NodeUnreadable { .. }) => {}
             Err(
                 error @ (NoPlan::NotReady | NoPlan::NoSuchNode { .. } | NoPlan::RouterIdUnreadable { .. }),
             ) => {

@@ -161,6 +161,11 @@ impl<'c> Context<'c> {
         self.cluster.program_cluster_routes.unwrap_or_default()
     }
 
+    /// `pipit.io/` annotations on the BGPConfiguration `node.<name>`, which nobody goes by.
+    pub(super) fn idle_annotations(&self) -> impl Iterator<Item = &'c str> {
+        self.own.extensions.said.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The object whose `prefixAdvertisements` count: the node's own replace the cluster's, in both families.
     pub(super) fn advertisements(&self) -> &'c BgpConfiguration {
         match self.own.has_prefix_advertisements {

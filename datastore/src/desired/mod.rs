@@ -282,6 +282,19 @@ pub fn desired(cache: &Cache, node: &str, environment: &Environment) -> Result<D
     Planner::new(node, environment.clone()).plan(cache)
 }
 
+/// What the objects say about themselves, whoever has them and whether there is any node: what can be known of a
+/// folder of resources that belong to a cluster described elsewhere. Of block affinities only those of `node`; `None`:
+/// of all nodes.
+pub fn object_problems(cache: &Cache, node: Option<&str>) -> Vec<Problem> {
+    let mut problems = ProblemSet::default();
+    problems.add_unreadable(cache, node);
+    pools::pools(cache, &mut problems);
+    for (origin, error) in cache.unreadable_origins() {
+        problems.add(origin, "", error);
+    }
+    problems.into_sorted()
+}
+
 /// [`desired`] for one node again and again: sessions are computed anew only when something
 /// they depend on changed.
 #[derive(Clone, Debug)]
@@ -344,10 +357,15 @@ impl Planner {
 
 fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> DesiredState {
     let mut problems = ProblemSet::default();
-    problems.add_unreadable(context.cache, context.name);
+    problems.add_unreadable(context.cache, Some(context.name));
     problems.extend(&sessions.problems);
+    for annotation in context.idle_annotations() {
+        let resource = format!("BGPConfiguration/node.{}", context.name);
+        let message = "it counts on the BGPConfiguration `default` only; the annotation is passed over";
+        problems.add(resource, format!("metadata.annotations[{annotation}]"), message);
+    }
     let services = services::service_routes(context);
-    let pools = pools::pools(context, &mut problems);
+    let pools = pools::pools(context.cache, &mut problems);
     let aggregates = originate::aggregates(context);
     let communities = communities::communities(context);
     let family = |family: Family| {

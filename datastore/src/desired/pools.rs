@@ -11,6 +11,7 @@ use super::context::Context;
 use super::problems::ProblemSet;
 use super::services::ServiceRoutes;
 use super::{ExportRule, Kernel, Otherwise, PoolAction, PoolRule};
+use crate::cache::Cache;
 use crate::model::{Encapsulation, EncapsulationMode, IpPool, PeerType};
 
 /// Tunnel interfaces of VXLAN and WireGuard.
@@ -22,11 +23,11 @@ const BPF_INTERFACES: &str = "bpf*.cali";
 
 /// The pools that count, by prefix: of two with one prefix the alphabetically first.
 pub(super) fn pools<'c>(
-    context: &Context<'c>,
+    cache: &'c Cache,
     problems: &mut ProblemSet,
 ) -> BTreeMap<IpNet, (&'c String, &'c IpPool)> {
     let mut pools = BTreeMap::new();
-    for (name, pool) in context.cache.pools() {
+    for (name, pool) in cache.pools() {
         match pools.entry(pool.cidr) {
             Entry::Vacant(place) => {
                 place.insert((name, pool));

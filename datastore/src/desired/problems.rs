@@ -21,8 +21,8 @@ pub struct Problem {
 /// Whether a field of an object has a meaning, so that it is worth a report.
 ///
 /// A BGPConfiguration means something as `default` and as `node.<name>`, there only in three fields. Of another
-/// node's only the port matters here: it is the one that we dial.
-fn matters(key: &Key, node: &str, field: &str) -> bool {
+/// node's only the port matters here: it is the one that we dial. `None`: for whatever node.
+fn matters(key: &Key, node: Option<&str>, field: &str) -> bool {
     let Key::BgpConfiguration(name) = key else {
         return true;
     };
@@ -30,10 +30,14 @@ fn matters(key: &Key, node: &str, field: &str) -> bool {
         None => name == "default",
         Some(owner) => {
             field == "spec.listenPort"
-                || owner == node
-                    && ["spec.logSeverityScreen", "spec.prefixAdvertisements"]
-                        .iter()
-                        .any(|known| field.starts_with(known))
+                || node.is_none_or(|node| node == owner)
+                    && [
+                        "spec.logSeverityScreen",
+                        "spec.prefixAdvertisements",
+                        "metadata.annotations",
+                    ]
+                    .iter()
+                    .any(|known| field.starts_with(known))
         }
     }
 }
@@ -57,7 +61,7 @@ impl ProblemSet {
     }
 
     /// What objects say about themselves.
-    pub(super) fn add_unreadable(&mut self, cache: &Cache, node: &str) {
+    pub(super) fn add_unreadable(&mut self, cache: &Cache, node: Option<&str>) {
         cache.each_problem(node, |key, problems, unreadable, is_last_good| {
             let resource = key.to_string();
             let kept = match is_last_good {

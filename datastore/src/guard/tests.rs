@@ -78,7 +78,7 @@ impl Bench {
 
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        self.cache.each_problem("none", |key, _, unreadable, _| {
+        self.cache.each_problem(Some("none"), |key, _, unreadable, _| {
             problems.push(format!("{key}: {}", unreadable.unwrap_or_default()));
         });
         problems

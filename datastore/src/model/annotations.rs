@@ -143,6 +143,11 @@ fn each(
     said
 }
 
+/// Reports every annotation of ours on a resource that knows none.
+pub(crate) fn refuse(root: &Fields<'_>, problems: &mut Problems) {
+    each(root, problems, |_, _| None);
+}
+
 /// What is wrong with an annotation that does not exist.
 fn unknown(name: &str) -> &'static str {
     if name.starts_with("tcp-ao") {
@@ -366,10 +371,16 @@ fn bfd(text: &str) -> Option<Option<Bfd>> {
         multiplier: 3,
     };
     let interval = |text: &str| parse_duration(text).filter(|interval| *interval >= Duration::from_millis(1));
-    let mut has_part = false;
-    for part in items(text) {
-        has_part = true;
-        match part.split_once('=')? {
+    let mut parts: Vec<_> = items(text)
+        .map(|part| part.split_once('='))
+        .collect::<Option<_>>()?;
+    parts.sort_unstable();
+    let is_twice = parts.windows(2).any(|two| two[0].0 == two[1].0);
+    if parts.is_empty() || is_twice {
+        return None;
+    }
+    for part in parts {
+        match part {
             ("tx", value) => bfd.tx = interval(value)?,
             ("rx", value) => bfd.rx = interval(value)?,
             ("multiplier", value) => {
@@ -378,7 +389,7 @@ fn bfd(text: &str) -> Option<Option<Bfd>> {
             _ => return None,
         }
     }
-    has_part.then_some(Some(bfd))
+    Some(Some(bfd))
 }
 
 #[cfg(test)]
@@ -445,6 +456,7 @@ mod tests {
         let (read, problems) = peer(json!({
             "pipit.io/hold-time": "2s", "pipit.io/colour": "red", "pipit.io/bfd": "tx=fast",
             "pipit.io/families": "", "pipit.io/passive": "maybe", "pipit.io/connect-retry": "10ms",
+            "pipit.io/idle-hold": "",
         }));
         assert_eq!(read, PeerExtensions::default());
         assert_eq!(
@@ -455,10 +467,18 @@ mod tests {
                 "connect-retry",
                 "families",
                 "hold-time",
+                "idle-hold",
                 "passive"
             ]
             .map(|name| format!("metadata.annotations[pipit.io/{name}]"))
         );
+    }
+
+    #[test]
+    fn a_part_of_bfd_that_is_said_twice_or_not_at_all_is_unreadable() {
+        for text in ["tx=1s tx=2s", "", "tx", "tx=1s, foo=1", "multiplier=256"] {
+            assert_eq!(bfd(text), None, "{text}");
+        }
     }
 
     #[test]

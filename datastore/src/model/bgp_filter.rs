@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Resource;
+use super::annotations;
 use super::bgp_configuration::MAX_PRIORITY;
 use super::community::{Community, community};
 use super::fields::{Fields, Parsed, Problems};
@@ -161,6 +162,7 @@ impl Resource for BgpFilter {
             ipv4: rules(Family::Ipv4Unicast, "importV4", "exportV4"),
             ipv6: rules(Family::Ipv6Unicast, "importV6", "exportV6"),
         };
+        annotations::refuse(&root, &mut problems);
         Parsed {
             object: Some(BgpFilter { rules }),
             problems: problems.0,
@@ -254,14 +256,14 @@ fn prefix_match(
         _ => {}
     }
     let prefix_length = prefix_lengths(fields, family, cidr, fatal, harmless);
-    let (cidr, operator) = (cidr?, operator?);
-    if cidr != cidr.trunc() {
+    if let Some(cidr) = cidr.filter(|cidr| *cidr != cidr.trunc()) {
         let message = format!(
             "{cidr} has bits behind its length; it is read as {}",
             cidr.trunc()
         );
         harmless.add(fields.path("cidr"), message);
     }
+    let (cidr, operator) = (cidr?, operator?);
     Some(PrefixMatch {
         cidr: cidr.trunc(),
         operator,
@@ -536,6 +538,17 @@ mod tests {
         let rules = filter.rules.ipv4.unwrap();
         let lengths = rules.import[0].prefix.as_ref().unwrap().prefix_length;
         assert_eq!(lengths, Some(PrefixLengths { min: 8, max: 24 }));
+    }
+
+    #[test]
+    fn host_bits_are_told_also_beside_an_error_that_costs_the_rule() {
+        let (filter, problems) = fields(json!({"importV4": [
+            {"cidr": "10.0.0.1/8", "matchOperator": "Near", "action": "Accept"}]}));
+        assert_eq!(filter.rules.ipv4, None);
+        assert_eq!(
+            problems,
+            ["spec.importV4[0].cidr", "spec.importV4[0].matchOperator"]
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::Resource;
+use super::annotations;
 use super::fields::{Fields, Parsed, Problems};
 use super::scalar::{self, Read};
 
@@ -41,7 +42,8 @@ pub enum EncapsulationMode {
 impl Resource for IpPool {
     fn parse(value: &Value) -> Parsed<Self> {
         let mut problems = Problems::default();
-        let spec = Fields::root(value, "the pool counts as absent").object("spec", &mut problems);
+        let root = Fields::root(value, "the pool counts as absent");
+        let spec = root.object("spec", &mut problems);
         let cidr = match spec.value("cidr") {
             Some(_) => spec.read("cidr", &mut problems, scalar::prefix),
             None => {
@@ -53,6 +55,7 @@ impl Resource for IpPool {
         let ipip = spec.read("ipipMode", &mut problems, mode).flatten();
         let vxlan = spec.read("vxlanMode", &mut problems, mode).flatten();
         let is_unexported = spec.read("disableBGPExport", &mut problems, scalar::boolean);
+        annotations::refuse(&root, &mut problems);
         Parsed {
             object: cidr.map(|cidr| IpPool {
                 cidr: cidr.trunc(),

@@ -16,7 +16,7 @@ use nom::bytes::complete::{tag, take_while, take_while_m_n};
 use nom::character::complete::{char, space0};
 use nom::combinator::{opt, value};
 use nom::error::{ErrorKind, ParseError};
-use nom::multi::{many0_count, separated_list0, separated_list1};
+use nom::multi::{many0_count, separated_list1};
 use nom::sequence::{delimited, pair, preceded, terminated};
 use nom::{IResult, Parser};
 
@@ -219,13 +219,14 @@ fn string(input: &str) -> Output<'_, String> {
 }
 
 fn set(input: &str) -> Output<'_, BTreeSet<String>> {
-    let items = terminated(separated_list0(token(","), string), opt(token(",")));
+    // A comma may end the list, but does not make one.
+    let items = opt(terminated(separated_list1(token(","), string), opt(token(","))));
     delimited(
         must("`{`", token("{")),
         items,
         must("a quoted text, `,` or `}`", token("}")),
     )
-    .map(|items| items.into_iter().collect())
+    .map(|items| items.into_iter().flatten().collect())
     .parse(input)
 }
 
@@ -252,6 +253,7 @@ mod tests {
         check("a == 'x' &&", 12, operand);
         check("(a == 'x'", 10, "`)`");
         check("a in {'x' 'y'}", 11, "a quoted text, `,` or `}`");
+        check("a in {,}", 7, "a quoted text, `,` or `}`");
         check("has(a", 6, "`)`");
         check("has (a)", 5, operator);
         check("a == 'x", 8, "a closing `'`");

@@ -50,6 +50,43 @@ fn a_peers_annotations_reach_the_speaker_and_the_notes_but_not_the_json() {
 }
 
 #[test]
+fn an_annotation_on_a_resource_that_knows_none_is_reported() {
+    let plan = plan_n1(&[
+        annotated(
+            "IPPool",
+            "more",
+            "pipit.io/x: y, example.com/x: y",
+            "{cidr: 10.66.0.0/16}",
+        ),
+        annotated(
+            "BGPFilter",
+            "f",
+            "pipit.io/x: y",
+            "{importV4: [{action: Accept}]}",
+        ),
+        annotated(
+            "BGPConfiguration",
+            "node.n1",
+            "pipit.io/max-paths: '4', pipit.io/x: y",
+            "{listenPort: 1790}",
+        ),
+        annotated("BGPConfiguration", "node.n2", "pipit.io/max-paths: '4'", "{}"),
+    ]);
+    assert_eq!(
+        problems(&plan),
+        [
+            "BGPConfiguration/node.n1 metadata.annotations[pipit.io/max-paths]",
+            "BGPConfiguration/node.n1 metadata.annotations[pipit.io/x]",
+            "BGPFilter/f metadata.annotations[pipit.io/x]",
+            "IPPool/more metadata.annotations[pipit.io/x]",
+        ]
+    );
+    assert_eq!(plan.cluster_extensions.max_paths, 16);
+    assert_eq!(plan.ipv4.listen.map(|listen| listen.port), Some(1790));
+    assert!(plan.ipv4.filters.contains_key("f") && at(&plan, "/ipv4/kernel/pools/1").is_object());
+}
+
+#[test]
 fn an_unknown_or_unreadable_annotation_is_reported_and_the_rest_counts() {
     let spec = "{peerIP: 10.9.0.1, asNumber: 65001}";
     let annotations =
