@@ -391,7 +391,10 @@ impl RibTask {
                 Output::PrefixLimit(peer, family, limit) => {
                     warn!(%peer, %family, limit, "prefix limit exceeded");
                     let reason = format!("more than {limit} {family} prefixes");
-                    let notification = Notification::new(ErrorCode::MAX_PREFIXES);
+                    // RFC 4486 §4: which family, and how many would have been taken.
+                    let [high, low] = family.afi().to_be_bytes();
+                    let data = [&[high, low, family.safi()][..], &limit.to_be_bytes()].concat();
+                    let notification = Notification::with(ErrorCode::MAX_PREFIXES, data);
                     // The speaker may itself be waiting for room in our channel.
                     let speaker = self.speaker.clone();
                     tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });

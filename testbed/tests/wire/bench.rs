@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use pipit_testbed::calico::{Manifests, Store, resource};
+use pipit_testbed::kernel::temporary;
 use pipit_testbed::netns::{Netns, next_number};
 use pipit_testbed::speaker::{Pipit, Source};
 use pipit_testbed::wait;
@@ -70,6 +71,11 @@ impl Neighbour {
         Neighbour::new(Kind::Client)
     }
 
+    pub(crate) fn into_client(mut self) -> Neighbour {
+        self.kind = Kind::Client;
+        self
+    }
+
     pub(crate) fn over_ipv6(mut self) -> Neighbour {
         self.is_ipv6 = true;
         self
@@ -126,7 +132,7 @@ impl Bench {
         let [inside, outside] = ["node", "peers"].map(|name| Netns::new(topology, name));
         wire(&inside, &outside, &neighbours);
         let store = Manifests::default();
-        let secrets = tempfile::tempdir().unwrap();
+        let secrets = temporary();
         let arguments = ["--secrets-dir", secrets.path().to_str().unwrap()];
         let mut bench = Bench {
             // Nothing is configured yet, so the first start is one with nothing to do.
@@ -150,23 +156,31 @@ impl Bench {
         for at in 0..self.neighbours.len() {
             self.apply_neighbour(at);
         }
-        let mut spec = json!({
+        self.annotate_cluster(cluster);
+        self.annotate_node(node);
+    }
+
+    /// Writes the BGPConfiguration with these annotations.
+    pub(crate) fn annotate_cluster(&mut self, annotations: Value) {
+        let spec = json!({ "nodeToNodeMeshEnabled": false, "asNumber": OURS });
+        let mut config = resource("BGPConfiguration", "default", spec);
+        config["metadata"]["annotations"] = annotations;
+        self.store.apply(&config);
+    }
+
+    /// Writes the Node with these annotations.
+    pub(crate) fn annotate_node(&mut self, annotations: Value) {
+        let mut bgp = json!({
             "ipv4Address": format!("{NODE}/16"),
             "ipv6Address": format!("{NODE6}/64"),
             "asNumber": OURS,
         });
         if self.is_reflector() {
-            spec["routeReflectorClusterID"] = json!(NODE.to_string());
+            bgp["routeReflectorClusterID"] = json!(NODE.to_string());
         }
-        let annotated = |mut object: Value, annotations: Value| {
-            object["metadata"]["annotations"] = annotations;
-            object
-        };
-        let config = json!({ "nodeToNodeMeshEnabled": false, "asNumber": OURS });
-        let config = resource("BGPConfiguration", "default", config);
-        self.store.apply(&annotated(config, cluster));
-        let object = resource("Node", "dut", json!({ "bgp": spec }));
-        self.store.apply(&annotated(object, node));
+        let mut node = resource("Node", "dut", json!({ "bgp": bgp }));
+        node["metadata"]["annotations"] = annotations;
+        self.store.apply(&node);
     }
 
     fn is_reflector(&self) -> bool {

@@ -3,9 +3,11 @@
 
 mod attributes;
 mod bench;
+mod extensions;
 mod helper;
 mod message;
 mod multiprotocol;
+mod mutations;
 mod peer;
 mod resets;
 mod restarter;

@@ -126,7 +126,7 @@ pub(crate) fn end_of_rib() -> Vec<u8> {
 pub(crate) struct Attributes {
     list: Vec<(u8, u8, Vec<u8>)>,
     /// Octets behind them.
-    pub(crate) tail: Vec<u8>,
+    tail: Vec<u8>,
 }
 
 impl Attributes {
@@ -148,6 +148,17 @@ impl Attributes {
 
     pub(crate) fn remove(&mut self, code: u8) -> &mut Self {
         self.list.retain(|(_, other, _)| *other != code);
+        self
+    }
+
+    pub(crate) fn clear(&mut self) -> &mut Self {
+        self.list.clear();
+        self
+    }
+
+    /// Octets behind all attributes.
+    pub(crate) fn append(&mut self, octets: &[u8]) -> &mut Self {
+        self.tail.extend_from_slice(octets);
         self
     }
 

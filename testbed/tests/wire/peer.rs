@@ -79,8 +79,10 @@ pub(crate) struct Peer {
     pub(crate) asn: u32,
     /// pipit is in the same AS.
     pub(crate) is_internal: bool,
-    /// Prefixes come with path identifiers.
-    pub(crate) has_path_ids: bool,
+    /// Our OPEN says that prefixes may come with path identifiers.
+    takes_path_ids: bool,
+    /// They do.
+    has_path_ids: bool,
     /// The body of pipit's OPEN.
     pub(crate) open: Vec<u8>,
     /// What it has been told, and not been told otherwise since.
@@ -101,6 +103,7 @@ impl Peer {
             address,
             asn,
             is_internal,
+            takes_path_ids: false,
             has_path_ids: false,
             open: Vec::new(),
             routes: BTreeMap::new(),
@@ -147,11 +150,37 @@ impl Peer {
 
     /// Exchanges OPENs and KEEPALIVEs; whether that worked.
     pub(crate) fn establish(&mut self, offer: &Offer) -> bool {
+        let mode = |(code, value): &(u8, Vec<u8>)| (*code == 69).then(|| value.last().copied());
+        self.takes_path_ids = matches!(offer.capabilities.iter().find_map(mode), Some(Some(1 | 3)));
         let open = self.open_message(offer);
         self.send(&open);
         self.send(&message(KEEPALIVE, &[]));
         self.pump(PATIENCE, |peer| peer.keepalives > 0);
         self.keepalives > 0
+    }
+
+    /// What pipit's OPEN says of capabilities, in order.
+    pub(crate) fn capabilities(&self) -> Vec<(u8, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut rest = &self.open[10..];
+        while let [2, len, after @ ..] = rest {
+            let (mut parameter, next) = after.split_at(usize::from(*len));
+            while let [code, len, value @ ..] = parameter {
+                let (value, more) = value.split_at(usize::from(*len));
+                found.push((*code, value.to_vec()));
+                parameter = more;
+            }
+            rest = next;
+        }
+        found
+    }
+
+    /// The first capability with a code.
+    pub(crate) fn capability(&self, code: u8) -> Option<Vec<u8>> {
+        let mut capabilities = self.capabilities().into_iter();
+        capabilities
+            .find(|(other, _)| *other == code)
+            .map(|(_, value)| value)
     }
 
     /// Reads until `is_done` says so, the connection ends, or the time is over.
@@ -197,7 +226,11 @@ impl Peer {
 
     fn take(&mut self, kind: u8, body: &[u8]) {
         match kind {
-            OPEN => self.open = body.to_vec(),
+            OPEN => {
+                self.open = body.to_vec();
+                let mode = self.capability(69).and_then(|value| value.last().copied());
+                self.has_path_ids = self.takes_path_ids && matches!(mode, Some(2 | 3));
+            }
             KEEPALIVE => self.keepalives += 1,
             NOTIFICATION => {
                 let ending = Ending::Notified(body[0], body[1], body[2..].to_vec());

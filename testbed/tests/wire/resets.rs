@@ -8,10 +8,13 @@ use crate::message::{
 use crate::peer::{Ending, Peer};
 use crate::stage::{FIRST_FREE, From, Stage};
 
+/// A message of a peer.
+type Message = Box<dyn Fn(&Peer) -> Vec<u8>>;
+
 /// What is sent, the subcode, and the data.
 struct Case {
     what: &'static str,
-    message: Box<dyn Fn(&Peer) -> Vec<u8>>,
+    message: Message,
     subcode: u8,
     data: Vec<u8>,
 }
@@ -268,7 +271,7 @@ fn rfc7606_3_multiprotocol_attributes_twice_or_past_the_end() {
         }),
         case("MP_REACH past the end", 1, &[], |peer| {
             let mut attributes = peer.attributes(1);
-            attributes.tail = vec![OPTIONAL, MP_REACH, 40, 0, 2, 1];
+            attributes.append(&[OPTIONAL, MP_REACH, 40, 0, 2, 1]);
             update(&[], &attributes.encode(), &nlri(&[NEW]))
         }),
         case("MP_UNREACH past the end", 1, &[], |_| {

@@ -8,26 +8,9 @@ use crate::bench::{Bench, Neighbour};
 use crate::message::{IPV4, IPV6, UPDATE, end_of_rib, message};
 use crate::peer::{Event, Offer, Peer};
 
-/// The capability's value from the body of an OPEN.
-fn capability(open: &[u8], wanted: u8) -> Option<Vec<u8>> {
-    let mut rest = &open[10..];
-    while let [2, len, after @ ..] = rest {
-        let (mut inner, next) = after.split_at(usize::from(*len));
-        while let [code, len, value @ ..] = inner {
-            let (value, more) = value.split_at(usize::from(*len));
-            if *code == wanted {
-                return Some(value.to_vec());
-            }
-            inner = more;
-        }
-        rest = next;
-    }
-    None
-}
-
 /// The R bit, and the F bits of IPv4 and IPv6.
 fn bits(peer: &Peer) -> (bool, Option<bool>, Option<bool>) {
-    let value = capability(&peer.open, 64).expect("graceful restart is offered");
+    let value = peer.capability(64).expect("graceful restart is offered");
     let of = |(afi, safi): (u16, u8)| {
         let mut families = value[2..].chunks_exact(4);
         let found = families.find(|family| family[..3] == [(afi >> 8) as u8, afi as u8, safi]);
@@ -74,7 +57,7 @@ fn rfc4724_3_a_first_start_is_no_restart() {
         "{:02x?}",
         peer.open
     );
-    let time = capability(&peer.open, 64).unwrap();
+    let time = peer.capability(64).unwrap();
     assert_eq!(u16::from_be_bytes([time[0], time[1]]) & 0xfff, 120);
     // RFC 8538: the N bit.
     assert_ne!(time[0] & 0x40, 0);
@@ -159,7 +142,7 @@ fn rfc4724_4_1_after_a_crash_the_open_says_so_and_the_kernel_keeps_everything() 
     // Recovery is over, so the next OPEN says no more than that forwarding went on.
     drop(first);
     let again = bench.up_with(0, &knowing(&bench, 0));
-    assert_eq!(bits(&again).0, false);
+    assert!(!bits(&again).0);
 }
 
 #[test]

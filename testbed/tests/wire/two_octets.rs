@@ -26,6 +26,9 @@ fn narrow(old: &Peer, path: &[u8]) -> Attributes {
     attributes
 }
 
+/// A name, AS_PATH, AS4_PATH, and the path that they mean together.
+type Merge = (&'static str, Vec<u8>, Option<Vec<u8>>, Vec<u32>);
+
 #[test]
 fn rfc6793_4_2_3_as4_path_beside_every_shape_of_as_path() {
     let (_bench, mut old, mut watcher) = old_and_watcher();
@@ -33,7 +36,7 @@ fn rfc6793_4_2_3_as4_path_beside_every_shape_of_as_path() {
     let trans = 23_456;
     let plain = narrow_segment(2, &[asn, trans, 7]);
     let wide = [4_200_000_001, 7];
-    let cases: Vec<(&str, Vec<u8>, Option<Vec<u8>>, Vec<u32>)> = vec![
+    let cases: Vec<Merge> = vec![
         ("none", plain.clone(), None, vec![asn.into(), 23_456, 7]),
         (
             "the end of the path",

@@ -12,7 +12,7 @@
 //! | NEXT_HOP | length not 4 (§7.3) | treat-as-withdraw |
 //! | NEXT_HOP, next hop of MP_REACH | not a unicast host address, and prefixes that would use it | treat-as-withdraw |
 //! | MULTI_EXIT_DISC | length not 4 (§7.4) | treat-as-withdraw |
-//! | LOCAL_PREF | from eBGP (§7.5) / length not 4 | discard / treat-as-withdraw |
+//! | LOCAL_PREF | length not 4: from eBGP (§7.5) / from iBGP | discard / treat-as-withdraw |
 //! | ATOMIC_AGGREGATE | length not 0 (§7.6) | discard |
 //! | AGGREGATOR | length not 6 or 8 by AS size (§7.7), AS 0 (RFC 7607) | discard |
 //! | COMMUNITIES | length not a positive multiple of 4 (§7.8) | treat-as-withdraw |
@@ -34,6 +34,8 @@
 //! | well-known, unknown type | RFC 4271 §6.3 | reset (3/2) |
 //! | optional transitive, unknown | never | carried as it is, Partial set |
 //! | optional non-transitive, unknown | never | dropped |
+//!
+//! A well-formed LOCAL_PREF from eBGP passes: whether it counts is a setting, and the RIB's import knows it.
 //!
 //! Where RFC 7606 leaves the choice between "AFI/SAFI disable" and "session reset" (§5.3, §7.11) pipit resets: Calico
 //! runs one session a family, so nothing is gained by a half-alive one.
@@ -142,7 +144,10 @@ static TABLE: [Row; 17] = [
         code: code::LOCAL_PREF,
         flags: WELL_KNOWN,
         flags_treatment: Treatment::TreatAsWithdraw,
-        check: |v, c| internal(c, length(v.len() == 4, Treatment::TreatAsWithdraw)),
+        check: |v, c| match v.len() {
+            4 => Ok(()),
+            _ => internal(c, length(false, Treatment::TreatAsWithdraw)),
+        },
     },
     Row {
         code: code::ATOMIC_AGGREGATE,
