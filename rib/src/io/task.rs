@@ -377,6 +377,15 @@ impl RibTask {
         }
     }
 
+    /// Ends a session for want of room.
+    fn end_session(&self, peer: PeerId, reason: &str) {
+        let reason = reason.to_owned();
+        let notification = Notification::new(ErrorCode::OUT_OF_RESOURCES);
+        // The speaker may itself be waiting for room in our channel.
+        let speaker = self.speaker.clone();
+        tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
+    }
+
     async fn carry_out(&mut self) {
         while let Some(output) = self.rib.poll_output() {
             match output {
@@ -396,11 +405,10 @@ impl RibTask {
                     let speaker = self.speaker.clone();
                     tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
                 }
-                Output::OutOfResources(peer) => {
-                    let reason = "the routing table is full".to_owned();
-                    let notification = Notification::new(ErrorCode::OUT_OF_RESOURCES);
-                    let speaker = self.speaker.clone();
-                    tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
+                Output::OutOfResources(peer) => self.end_session(peer, "the routing table is full"),
+                Output::Stuck(peer) => {
+                    warn!(%peer, "the peer does not read what it is told");
+                    self.end_session(peer, "it does not read what it is told");
                 }
                 Output::Dump => drop(self.kernel.send(Request::Dump).await),
                 Output::RecoveryDone => {
