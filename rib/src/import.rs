@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use pipit_bgp::Asn;
 use pipit_bgp::session::config::Role;
-use pipit_bgp::wire::attr::{AttrEdit, AttrFacts, AttrView, Change};
+use pipit_bgp::wire::attr::{AttrEdit, AttrFacts, AttrView, Change, Marks};
 use serde::Serialize;
 use tracing::debug;
 
@@ -192,8 +192,13 @@ fn check_attributes(
     }
     let mut edit = AttrEdit::default();
     check_role(settings, &view, &mut edit)?;
-    if settings.peer_type() == PeerType::Ebgp && !settings.accepts_local_pref && facts.local_pref.is_some() {
-        edit.local_pref = Change::Remove;
+    if settings.peer_type() == PeerType::Ebgp {
+        if facts.marks.contains(Marks::GRACEFUL_SHUTDOWN) {
+            // RFC 8326 §4.1: so that our whole AS prefers other ways, whoever knows the community.
+            edit.local_pref = Change::Set(0);
+        } else if !settings.accepts_local_pref && facts.local_pref.is_some() {
+            edit.local_pref = Change::Remove;
+        }
     }
     Ok(edit)
 }

@@ -274,6 +274,9 @@ pub struct RouteItem {
     pub peer: String,
     /// It is the path in use for the prefix.
     pub best: bool,
+    /// It is the path in use, or shares the traffic with it.
+    #[serde(default)]
+    pub multipath: bool,
     /// The AS path, nearest AS first.
     pub as_path: Vec<AsPathElement>,
     /// LOCAL_PREF; `None` when the path carries none.

@@ -374,6 +374,7 @@ fn route_item(view: RouteView) -> RouteItem {
         next_hop: view.next_hop,
         peer: view.peer,
         best: view.best,
+        multipath: view.multipath,
         as_path: view
             .as_path
             .into_iter()

@@ -237,6 +237,7 @@ pub(crate) fn route(index: u32) -> RouteItem {
         next_hop: Some("172.18.0.2".parse().unwrap()),
         peer: "Mesh_172_18_0_2".into(),
         best: index % 10 != 9,
+        multipath: index % 10 != 9,
         as_path: vec![
             AsPathElement::As(Asn(64513)),
             AsPathElement::Set(vec![Asn(1), Asn(2)]),

@@ -39,12 +39,15 @@ struct Said {
     /// The route has come from several sources since it was first announced, so each of them may know it from
     /// another and must be told when its own takes over.
     had_other_source: bool,
+    /// It is in [`UpdateGroup::withdrawn`]; it may be announced again since.
+    is_in_withdrawn: bool,
 }
 
 const UNSAID: Said = Said {
     announcement: AnnouncementId::NONE,
     source: SourceId::LOCAL,
     had_other_source: false,
+    is_in_withdrawn: false,
 };
 
 /// What a group is to say of an item from now on.
@@ -76,10 +79,15 @@ struct Member {
 /// Takes the frames that [`UpdateGroup::poll`] makes.
 pub(crate) trait FrameSink {
     fn frame(&mut self, peer: PeerId, bytes: Bytes);
+    /// The peer reads so little that what must be remembered for it alone is too much.
+    fn give_up(&mut self, peer: PeerId);
 }
 
 /// Chunks kept for members that are a little behind; who is further behind gets chunks of its own.
 const CHUNKS_KEPT: usize = 16;
+
+/// Withdrawn items that are remembered for the slowest member, whatever the size of the table.
+const REMEMBERED: u32 = 65_536;
 
 /// See `adj_rib_out`.
 #[derive(Debug)]
@@ -91,10 +99,12 @@ pub(crate) struct UpdateGroup {
     members: Vec<Member>,
     chunks: VecDeque<Chunk>,
     announced: u32,
+    /// The most that were ever announced at once.
+    peak: u32,
     announced_from: Vec<u32>,
     /// A member may have something to send: worth a poll.
     is_ready: bool,
-    /// Items that were withdrawn and wait for all members to know, in the order of the journal.
+    /// Items that were withdrawn and wait for all members to know, each once, those withdrawn first in front.
     withdrawn: VecDeque<u32>,
     /// Some member is owed items.
     is_owing: bool,
@@ -110,6 +120,7 @@ impl UpdateGroup {
             members: Vec::new(),
             chunks: VecDeque::new(),
             announced: 0,
+            peak: 0,
             announced_from: Vec::new(),
             is_ready: false,
             withdrawn: VecDeque::new(),
@@ -177,6 +188,13 @@ impl UpdateGroup {
                 ));
             }
         }
+        if self.withdrawn.len() > self.said.len() {
+            let count = self.withdrawn.len();
+            faults.push(format!(
+                "a group remembers {count} withdrawals of {} items",
+                self.said.len()
+            ));
+        }
         for member in &self.members {
             if member.position > self.journal.end() {
                 faults.push(format!("{} has read past the journal's end", member.peer));
@@ -196,9 +214,12 @@ impl UpdateGroup {
         let Some(Outgoing { announcement, source }) = outgoing else {
             if was_announced {
                 self.count(said.source, -1);
-                self.said[item as usize].announcement = AnnouncementId::NONE;
+                let said = &mut self.said[item as usize];
+                said.announcement = AnnouncementId::NONE;
+                if !std::mem::replace(&mut said.is_in_withdrawn, true) {
+                    self.withdrawn.push_back(item);
+                }
                 self.journal.record(item);
-                self.withdrawn.push_back(item);
                 self.is_ready = true;
             }
             return;
@@ -226,6 +247,7 @@ impl UpdateGroup {
             announcement,
             source,
             had_other_source,
+            is_in_withdrawn: said.is_in_withdrawn,
         };
         self.journal.record(item);
         self.is_ready = true;
@@ -313,6 +335,14 @@ impl UpdateGroup {
             while self.members[at].credit > 0 && self.advance(at, source, holds_end_of_rib, sink) {}
         }
         self.tidy();
+        if self.withdrawn.len() > REMEMBERED.max(2 * self.peak) as usize {
+            let least = self.members.iter().map(|member| member.position).min();
+            let slowest = self
+                .members
+                .iter()
+                .filter(|member| Some(member.position) == least);
+            slowest.for_each(|member| sink.give_up(member.peer));
+        }
     }
 
     /// Lets [`Self::poll`] send the End-of-RIBs that it held back, each after everything that is known by now: what was
@@ -425,16 +455,18 @@ impl UpdateGroup {
         self.is_owing = self.members.iter().any(|member| !member.owed.is_empty());
         self.chunks.retain(|chunk| chunk.from >= read_by_all);
         while let Some(&item) = self.withdrawn.front() {
-            if self.said[item as usize].announcement == AnnouncementId::NONE
+            let said = &mut self.said[item as usize];
+            if said.announcement == AnnouncementId::NONE
                 && let Some(position) = self.journal.position(item)
             {
-                // What comes behind was withdrawn later.
+                // What comes behind was withdrawn later, at least for the first time.
                 if position >= read_by_all {
                     break;
                 }
                 self.journal.forget(item);
-                self.said[item as usize] = UNSAID;
+                *said = UNSAID;
             }
+            said.is_in_withdrawn = false;
             self.withdrawn.pop_front();
         }
         if self.withdrawn.is_empty() {
@@ -456,6 +488,7 @@ impl UpdateGroup {
             self.announced_from.resize(at + 1, 0);
         }
         self.announced = self.announced.wrapping_add_signed(change);
+        self.peak = self.peak.max(self.announced);
         self.announced_from[at] = self.announced_from[at].wrapping_add_signed(change);
     }
 }

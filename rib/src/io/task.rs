@@ -377,6 +377,15 @@ impl RibTask {
         }
     }
 
+    /// Ends a session for want of room.
+    fn end_session(&self, peer: PeerId, error: ErrorCode, reason: &str) {
+        let reason = reason.to_owned();
+        let notification = Notification::new(error);
+        // The speaker may itself be waiting for room in our channel.
+        let speaker = self.speaker.clone();
+        tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
+    }
+
     async fn carry_out(&mut self) {
         while let Some(output) = self.rib.poll_output() {
             match output {
@@ -400,10 +409,13 @@ impl RibTask {
                     tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
                 }
                 Output::OutOfResources(peer) => {
-                    let reason = "the routing table is full".to_owned();
-                    let notification = Notification::new(ErrorCode::OUT_OF_RESOURCES);
-                    let speaker = self.speaker.clone();
-                    tokio::spawn(async move { speaker.reset_peer(peer, notification, reason).await });
+                    self.end_session(peer, ErrorCode::OUT_OF_RESOURCES, "the routing table is full");
+                }
+                Output::Stuck(peer) => {
+                    warn!(%peer, "the peer does not read what it is told");
+                    // RFC 9687 §4, ahead of its time. It may come back at once: then it starts with the newest state.
+                    let error = ErrorCode::SEND_HOLD_TIMER_EXPIRED;
+                    self.end_session(peer, error, "it does not read what it is told");
                 }
                 Output::Dump => drop(self.kernel.send(Request::Dump).await),
                 Output::RecoveryDone => {

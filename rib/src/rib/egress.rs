@@ -24,6 +24,17 @@ impl FrameSink for Frames<'_> {
         }
         self.outputs.push_back(Output::Frame(peer, bytes));
     }
+
+    fn give_up(&mut self, peer: PeerId) {
+        if let Some(session) = self
+            .peers
+            .session_mut(peer)
+            .filter(|session| !session.is_over_limit)
+        {
+            session.is_over_limit = true;
+            self.outputs.push_back(Output::Stuck(peer));
+        }
+    }
 }
 
 impl Rib {

@@ -75,6 +75,8 @@ pub enum Output {
     PrefixLimit(PeerId, Family, u32),
     /// End a peer's session: the table is full, and the peer's share is the largest.
     OutOfResources(PeerId),
+    /// End a peer's session: it does not read, and what must be remembered for it is too much.
+    Stuck(PeerId),
     /// Dump the kernel's tables.
     Dump,
     /// What the node knows has been said: sessions stop saying that it restarts.

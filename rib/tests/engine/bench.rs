@@ -417,6 +417,14 @@ impl Bench {
         self.receive(id, &bytes);
     }
 
+    /// The peer takes these back in one go.
+    pub(crate) fn withdraw_all(&mut self, id: u32, prefixes: impl IntoIterator<Item = Ipv4Net>) {
+        let mut bytes = Vec::new();
+        let all: Vec<Nlri<Ipv4Net>> = prefixes.into_iter().map(nlri).collect();
+        encode_withdraw(&mut bytes, &options(false), &all);
+        self.receive(id, &bytes);
+    }
+
     pub(crate) fn end_of_rib(&mut self, id: u32) {
         let mut bytes = Vec::new();
         encode_end_of_rib(&mut bytes, Family::Ipv4Unicast);

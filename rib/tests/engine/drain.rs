@@ -1,5 +1,7 @@
 //! Leaving without loss (RFC 8326).
 
+use pipit_bgp::wire::attr::AttrView;
+
 use crate::bench::{Bench, CLIENT, EXTERNAL, Route, net};
 
 const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
@@ -50,6 +52,29 @@ fn rfc8326_5_a_route_that_is_being_shut_down_is_no_preferred_one() {
     assert_eq!(bench.tags(3)[&prefix], [11]);
     bench.announce(1, prefix, with(11, 512, GRACEFUL_SHUTDOWN));
     assert_eq!(bench.tags(3)[&prefix], [12]);
+    bench.verify();
+}
+
+#[test]
+fn rfc8326_4_1_what_another_as_shuts_down_is_the_last_choice_of_all_of_ours() {
+    let mut bench = Bench::new();
+    for (id, kind) in [(1, EXTERNAL), (2, CLIENT)] {
+        bench.add(id, kind);
+        bench.up(id);
+    }
+    let prefix = net("10.1.0.0/16");
+    let local_pref = |bench: &Bench| AttrView::new(&bench.peers[&2].attrs[&prefix.into()].0).local_pref();
+    bench.announce(1, prefix, Route::tagged(11));
+    assert_eq!(local_pref(&bench), Some(100));
+    let leaving = Route {
+        mark: GRACEFUL_SHUTDOWN,
+        ..Route::tagged(11)
+    };
+    bench.announce(1, prefix, leaving);
+    assert_eq!(local_pref(&bench), Some(0));
+    assert_eq!(bench.holds_with(2, GRACEFUL_SHUTDOWN).len(), 1);
+    bench.announce(1, prefix, Route::tagged(11));
+    assert_eq!(local_pref(&bench), Some(100));
     bench.verify();
 }
 

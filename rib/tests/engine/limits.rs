@@ -23,7 +23,7 @@ fn announce(bench: &mut Bench, id: u32, third: std::ops::Range<u32>) {
 
 fn ended(bench: &Bench) -> Vec<PeerId> {
     let ended = bench.outputs.iter().filter_map(|output| match output {
-        Output::OutOfResources(id) | Output::PrefixLimit(id, ..) => Some(*id),
+        Output::OutOfResources(id) | Output::PrefixLimit(id, ..) | Output::Stuck(id) => Some(*id),
         _ => None,
     });
     ended.collect()
@@ -104,6 +104,51 @@ fn routes_kept_for_a_peer_that_is_away_make_room_as_well() {
     bench.up(1);
     announce(&mut bench, 1, 0..5);
     assert_eq!(bench.tags(2).len(), 5);
+    bench.verify();
+}
+
+#[test]
+fn routes_that_come_and_go_before_a_peer_that_does_not_read_are_remembered_once() {
+    let mut bench = bench(3);
+    announce(&mut bench, 1, 0..20);
+    bench.stick(2);
+    for round in 0..200 {
+        announce(&mut bench, 1, 0..20);
+        for third in 0..20 {
+            bench.withdraw(1, net(&format!("10.1.{third}.0/24")));
+        }
+        if round % 50 == 0 {
+            bench.verify();
+        }
+    }
+    bench.verify();
+    assert_eq!((bench.rib.totals().prefixes, bench.rib.totals().paths), (20, 0));
+    bench.unstick(2);
+    assert!(bench.tags(2).is_empty());
+    assert_eq!(bench.rib.totals().prefixes, 0);
+    assert_eq!(ended(&bench), []);
+    bench.verify();
+}
+
+#[test]
+fn a_peer_that_does_not_read_goes_when_it_costs_more_than_the_table() {
+    let mut bench = bench(3);
+    bench.stick(2);
+    let prefix = |n: u32| net(&format!("{}.{}.{}.0/24", 11 + (n >> 16), (n >> 8) & 255, n & 255));
+    let mut last = 0;
+    while ended(&bench).is_empty() {
+        assert!(last < 1_000_000, "somebody must go");
+        bench.announce_all(1, (last..last + 1000).map(|n| (prefix(n), Route::tagged(1))));
+        bench.withdraw_all(1, (last..last + 1000).map(prefix));
+        last += 1000;
+    }
+    assert_eq!(ended(&bench), [PeerId(2)]);
+    assert!(bench.rib.totals().prefixes < 70_000);
+    bench.down(2, None);
+    bench.peers.get_mut(&2).unwrap().is_stuck = false;
+    bench.announce_all(1, (0..10).map(|n| (prefix(n), Route::tagged(1))));
+    bench.up(2);
+    assert_eq!((bench.rib.totals().prefixes, bench.tags(2).len()), (10, 10));
     bench.verify();
 }
 

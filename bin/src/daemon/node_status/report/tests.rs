@@ -70,6 +70,7 @@ fn path(prefix: &str, peer: &str, next_hop: Option<&str>, best: bool) -> RouteIt
         next_hop: next_hop.map(|hop| hop.parse().unwrap()),
         peer: peer.into(),
         best,
+        multipath: best,
         as_path: Vec::new(),
         local_pref: None,
         med: None,
