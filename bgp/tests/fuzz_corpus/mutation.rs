@@ -86,7 +86,7 @@ impl Drop for Witness<'_> {
             sum.wrapping_mul(31).wrapping_add((*octet).into())
         });
         let path = target.folder().join(format!("found-{sum:08x}"));
-        match fs::write(&path, &*bytes) {
+        match fs::write(&path, *bytes) {
             Ok(()) => eprintln!("the input that fails: {}", path.display()),
             Err(error) => eprintln!("the input that fails: {bytes:02x?} ({}: {error})", path.display()),
         }
