@@ -46,17 +46,31 @@ pub(crate) fn md5<F: Foreign>() {
     bench.wait_exchanged();
 }
 
-/// They insist on TTL 255 and we do not send it: nothing passes. Then we do.
-#[track_caller]
-pub(crate) fn gtsm<F: Foreign>() {
+fn with_ttl_security() -> Scene {
     let options = Options {
         ttl_security: true,
         ..Options::default()
     };
-    let mut bench = Bench::<F>::new(Scene {
+    Scene {
         options,
         ..Scene::default()
-    });
+    }
+}
+
+/// Both sides send TTL 255 and insist on it.
+#[track_caller]
+pub(crate) fn gtsm<F: Foreign>() {
+    let scene = Scene {
+        ttl_security: true,
+        ..with_ttl_security()
+    };
+    Bench::<F>::new(scene).wait_exchanged();
+}
+
+/// They insist on TTL 255 and we do not send it: nothing passes. Then we do.
+#[track_caller]
+pub(crate) fn gtsm_not_ours<F: Foreign>() {
+    let mut bench = Bench::<F>::new(with_ttl_security());
     bench.wait_dropped("TCPMinTTLDrop");
     bench.scene.ttl_security = true;
     bench.apply();
@@ -65,7 +79,7 @@ pub(crate) fn gtsm<F: Foreign>() {
 
 /// We insist on TTL 255 and they do not send it.
 #[track_caller]
-pub(crate) fn gtsm_missing<F: Foreign>() {
+pub(crate) fn gtsm_not_theirs<F: Foreign>() {
     let bench = Bench::<F>::new(Scene {
         ttl_security: true,
         ..Scene::default()

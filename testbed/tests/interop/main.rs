@@ -9,11 +9,16 @@ use std::collections::BTreeSet;
 const SPEAKERS: [&str; 4] = ["bird", "frr", "gobgp", "openbgpd"];
 
 /// What a speaker cannot do, as this version of it behaves.
-const CANNOT: [(&str, &str, &str); 8] = [
+const CANNOT: [(&str, &str, &str); 9] = [
     (
         "bird",
         "as_trans",
         "without 4-octet AS numbers it takes no neighbour that has one, but reads our capability all the same",
+    ),
+    (
+        "gobgp",
+        "gtsm_not_ours",
+        "asks for the least TTL when the connection stands: what came before is taken",
     ),
     (
         "gobgp",
@@ -62,18 +67,18 @@ macro_rules! matrix {
 
 matrix! {
     bird: Bird {
-        ipv4 ipv6 md5 gtsm gtsm_missing restart_of_theirs restart_of_ours refresh add_path extended_messages
+        ipv4 ipv6 md5 gtsm gtsm_not_ours gtsm_not_theirs restart_of_theirs restart_of_ours refresh add_path extended_messages
         two_octet_as
     }
     frr: Frr {
-        ipv4 ipv6 md5 gtsm gtsm_missing restart_of_theirs restart_of_ours refresh add_path extended_messages
+        ipv4 ipv6 md5 gtsm gtsm_not_ours gtsm_not_theirs restart_of_theirs restart_of_ours refresh add_path extended_messages
         two_octet_as as_trans
     }
     gobgp: Gobgp {
-        ipv4 ipv6 md5 gtsm gtsm_missing restart_of_ours add_path
+        ipv4 ipv6 md5 gtsm gtsm_not_theirs restart_of_ours add_path
     }
     openbgpd: Openbgpd {
-        ipv4 ipv6 md5 gtsm gtsm_missing restart_of_ours refresh add_path two_octet_as as_trans
+        ipv4 ipv6 md5 gtsm gtsm_not_ours gtsm_not_theirs restart_of_ours refresh add_path two_octet_as as_trans
     }
 }
 
