@@ -502,6 +502,43 @@ fn check_needs_no_node_to_see_what_is_wrong() {
 }
 
 #[test]
+fn plan_and_check_take_the_passwords_that_the_daemon_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    let file = file.to_str().unwrap();
+    let secret = "password: {secretKeyRef: {name: bgp, key: rack}}, asNumber: 64513";
+    std::fs::write(file, RESOURCES.replace("asNumber: many", secret)).unwrap();
+    let secrets = folder.path().join("secrets");
+    let secrets_dir = ["--secrets-dir", secrets.to_str().unwrap()];
+    let peers = |more: &[&str]| {
+        let plan = ["plan", "--node", "node-1", "--from", file, "-o", "json"];
+        let (code, out, err) = offline(&[&plan[..], more].concat());
+        assert!(!out.contains("hunter2") && !err.contains("hunter2"));
+        let plan = serde_json::from_str::<Value>(&out).ok();
+        let held = plan.map(|plan| {
+            let peers = plan["ipv4"]["peers"].as_array().unwrap().clone();
+            peers.iter().filter(|peer| !peer["held"].is_null()).count()
+        });
+        (code, held)
+    };
+    let check = |more: &[&str]| offline(&[&["check", file], more].concat()).0;
+    assert_eq!((peers(&[]), check(&[])), ((0, Some(1)), 1));
+    assert_eq!(
+        (peers(&secrets_dir), check(&secrets_dir)),
+        ((1, None), 1),
+        "no such folder"
+    );
+    std::fs::create_dir_all(secrets.join("bgp")).unwrap();
+    std::fs::write(secrets.join("bgp/rack"), "hunter2").unwrap();
+    assert_eq!((peers(&secrets_dir), check(&secrets_dir)), ((0, Some(0)), 0));
+    assert_eq!(
+        peers(&["--diff", secrets_dir[0], secrets_dir[1]]).0,
+        2,
+        "the daemon's own count there"
+    );
+}
+
+#[test]
 fn where_no_plan_can_be_made_stdout_is_empty_and_the_exit_is_1() {
     let folder = tempfile::tempdir().unwrap();
     let check = |text: &str, node: &str, expected: &str| {

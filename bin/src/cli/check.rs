@@ -5,14 +5,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use pipit_datastore::cache::Cache;
-use pipit_datastore::desired::{NoPlan, Problem, desired, object_problems};
+use pipit_datastore::desired::{Environment, NoPlan, Problem, desired, object_problems};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::{Column, Format, Item, ListWriter};
-use crate::cli::resources::from_path;
-use crate::daemon::machine;
+use crate::cli::resources::{environment, from_path};
 
 /// Arguments of `pipit check`.
 #[derive(Debug, clap::Args)]
@@ -23,6 +22,9 @@ pub struct CheckArgs {
     /// Only as this node sees them [default: as each node of the resources does]
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// Folder of BGP passwords, DIR/SECRET/KEY, as pipitd has it [default: none; Secrets among the resources count]
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
 }
 
 /// One problem, as each node has it that has it.
@@ -53,9 +55,10 @@ impl Item for CheckItem {
 /// Runs `pipit check`.
 pub fn run(args: &CheckArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<Exit, CliError> {
     let cache = from_path(&args.path)?;
+    let environment = environment(args.secrets_dir.as_deref())?;
     let problems = match &args.node {
-        Some(node) => problems_of(&cache, Some(node), [node.as_str()])?,
-        None => problems_of(&cache, None, cache.nodes().map(|(name, _)| &**name))?,
+        Some(node) => problems_of(&cache, &environment, Some(node), [node.as_str()])?,
+        None => problems_of(&cache, &environment, None, cache.nodes().map(|(name, _)| &**name))?,
     };
     if problems.is_empty() && matches!(global.format(), Format::Table | Format::Wide) {
         writeln!(out, "no problems in {}", args.path.display()).map_err(CliError::Output)?;
@@ -80,16 +83,16 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result
 /// A folder without any Node is checked all the same: the filters of a cluster are often kept by themselves.
 fn problems_of<'n>(
     cache: &Cache,
+    environment: &Environment,
     only: Option<&str>,
     nodes: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<CheckItem>, CliError> {
-    let environment = machine::environment();
     let mut found = BTreeMap::new();
     for problem in object_problems(cache, only) {
         add(&mut found, problem);
     }
     for node in nodes {
-        match desired(cache, node, &environment) {
+        match desired(cache, node, environment) {
             Ok(plan) => plan
                 .problems
                 .into_iter()

@@ -12,10 +12,10 @@ use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Format;
 use crate::cli::plan_diff::InForce;
-use crate::cli::resources::{from_etcd, from_path};
+use crate::cli::resources::{environment, from_etcd, from_path};
 use crate::control::client::Client;
 use crate::daemon::config::{EtcdConfig, EtcdFlags, node_name};
-use crate::daemon::machine::{self, Machine};
+use crate::daemon::machine::Machine;
 
 /// Arguments of `pipit plan`.
 #[derive(Debug, clap::Args)]
@@ -30,6 +30,9 @@ pub struct PlanArgs {
     /// Read the resources from etcd
     #[arg(long)]
     pub from_etcd: bool,
+    /// Folder of BGP passwords, DIR/SECRET/KEY, as pipitd has it [default: none; Secrets among the resources count]
+    #[arg(long, value_name = "DIR", conflicts_with = "diff")]
+    pub secrets_dir: Option<PathBuf>,
     /// What would change if the running daemon had these resources, and which sessions that resets
     #[arg(long)]
     pub diff: bool,
@@ -46,7 +49,7 @@ pub fn run(args: &PlanArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<
     }
     let node = node_name(args.node.clone(), machine.surroundings())?;
     let cache = resources(args, &machine, &node)?;
-    let plan = desired(&cache, &node, &machine::environment())?;
+    let plan = desired(&cache, &node, &environment(args.secrets_dir.as_deref())?)?;
     let text = match global.format() {
         Format::Table | Format::Wide => to_text(&plan),
         Format::Json => to_json(&plan).map_err(CliError::Item)?,

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use pipit_datastore::backend::{StoreEvent, StoreStatus};
 use pipit_datastore::cache::Cache;
+use pipit_datastore::desired::Environment;
+use pipit_datastore::io::secrets;
 use pipit_datastore::manifest::{self, ManifestItem};
 use pipit_datastore::plan::{self, PlanError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::config::EtcdConfig;
+use crate::daemon::machine;
 
 /// Events of the etcd driver that may wait.
 const EVENTS: usize = 1024;
@@ -95,6 +98,18 @@ async fn first_snapshot(mut events: mpsc::Receiver<StoreEvent>) -> Result<Cache,
     Err(ResourcesError::Etcd {
         reason: "the etcd driver ended before its first snapshot".to_owned(),
     })
+}
+
+/// Variables and Felix's files of this machine, and the passwords of a folder, as the daemon would have them.
+pub fn environment(secrets_dir: Option<&Path>) -> Result<Environment, ResourcesError> {
+    let mut environment = machine::environment();
+    if let Some(folder) = secrets_dir {
+        environment.secrets = secrets::read_once(folder).map_err(|source| ResourcesError::Read {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    Ok(environment)
 }
 
 fn files_of(path: &Path) -> io::Result<Vec<PathBuf>> {

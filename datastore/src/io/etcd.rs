@@ -19,6 +19,7 @@ mod config;
 mod connection;
 mod listing;
 mod object;
+mod place;
 mod retry;
 mod status_writer;
 mod trouble;
@@ -35,10 +36,11 @@ use tracing::{info, warn};
 pub use self::config::{EtcdConfig, Password};
 use self::connection::{call, connect};
 use self::listing::list;
+use self::place::Place;
 use self::retry::Retry;
 pub use self::status_writer::{Written, update_status};
 pub use self::trouble::Trouble;
-use self::watching::{Place, Watching};
+use self::watching::Watching;
 use crate::backend::{StoreEvent, StoreStatus};
 use crate::key;
 
@@ -111,7 +113,10 @@ impl Driver {
         let endpoint = self.endpoint();
         let mut client = connect(&self.config, &endpoint).await?;
         let mut place = match &self.place {
-            Some(place) => place.clone(),
+            Some(place) => {
+                place.check(&mut client).await?;
+                place.clone()
+            }
             None => self.snapshot(&mut client).await?,
         };
         let mut watching = Watching::open(&mut client, &self.prefixes, &place).await?;
@@ -149,6 +154,7 @@ impl Driver {
     async fn snapshot(&mut self, client: &mut etcd_client::Client) -> Result<Place, Trouble> {
         let listing = list(client, &self.prefixes).await?;
         let revision = listing.revision;
+        let place = Place::after_listing(&listing, self.prefixes.len());
         self.send(StoreEvent::Begin).await?;
         for stored in listing.objects {
             if let Some(event) = object::put(&stored, &self.node) {
@@ -156,7 +162,6 @@ impl Driver {
             }
         }
         self.send(StoreEvent::SnapshotDone { revision }).await?;
-        let place = Place::after_listing(listing.cluster_id, revision, self.prefixes.len());
         self.place = Some(place.clone());
         Ok(place)
     }
@@ -187,7 +192,7 @@ impl Driver {
         if self.connected_to.as_deref() == Some(endpoint) {
             return Ok(());
         }
-        let revision = self.place.as_ref().map_or(0, Place::revision);
+        let revision = self.place.as_ref().map_or(0, |place| place.revision);
         info!(endpoint, revision, "connected to etcd");
         self.connected_to = Some(endpoint.to_owned());
         self.complaint = None;

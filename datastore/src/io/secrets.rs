@@ -45,6 +45,15 @@ pub fn take(folder: &Path, environment: &watch::Sender<Environment>) {
 
 type Secrets = BTreeMap<SecretRef, Secret>;
 
+/// The passwords of a folder as they are now.
+///
+/// # Errors
+///
+/// The folder cannot be read.
+pub fn read_once(folder: &Path) -> std::io::Result<Secrets> {
+    read(folder, &Secrets::new())
+}
+
 fn read(folder: &Path, known: &Secrets) -> std::io::Result<Secrets> {
     let mut secrets = BTreeMap::new();
     for secret in std::fs::read_dir(folder)? {

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Write};
 
+use pipit_bgp::Asn;
+
 use crate::desired::{DesiredState, ExportRule, FamilyState, Held, PoolAction, Session, SessionSource};
 use crate::model::{
     BlockState, FilterAction, FilterRule, FilterRules, NextHopMode, Operation, Operator, PeerType, Source,
@@ -41,13 +43,13 @@ impl Display for Plan<'_> {
         }
         for (name, family) in [("IPv4", &state.ipv4), ("IPv6", &state.ipv6)] {
             writeln!(f)?;
-            write_family(f, name, family)?;
+            write_family(f, name, family, state.local_asn)?;
         }
         Ok(())
     }
 }
 
-fn write_family(f: &mut fmt::Formatter<'_>, name: &str, family: &FamilyState) -> fmt::Result {
+fn write_family(f: &mut fmt::Formatter<'_>, name: &str, family: &FamilyState, local_asn: Asn) -> fmt::Result {
     match family.listen {
         Some(listen) => match listen.address {
             Some(address) => writeln!(f, "{name}: listens on {address} port {}", listen.port)?,
@@ -56,7 +58,7 @@ fn write_family(f: &mut fmt::Formatter<'_>, name: &str, family: &FamilyState) ->
         None => writeln!(f, "{name}: no address, no sessions")?,
     }
     section(f, "Sessions", &family.peers, |f, session| {
-        write_session(f, session)
+        write_session(f, session, local_asn)
     })?;
     if !family.filters.is_empty() {
         writeln!(f, "  Filters")?;
@@ -117,7 +119,7 @@ fn list<T: Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn write_session(f: &mut fmt::Formatter<'_>, session: &Session) -> fmt::Result {
+fn write_session(f: &mut fmt::Formatter<'_>, session: &Session, local_asn: Asn) -> fmt::Result {
     let kind = match session.source {
         SessionSource::Mesh => "mesh",
         SessionSource::Global => "global",
@@ -146,8 +148,23 @@ fn write_session(f: &mut fmt::Formatter<'_>, session: &Session) -> fmt::Result {
     for (_, fact) in facts.iter().filter(|(is_so, _)| *is_so) {
         write!(f, ", {fact}")?;
     }
+    if session.local_asn != local_asn {
+        write!(f, ", as AS {}", session.local_asn)?;
+    }
+    if session.allowed_local_as > 0 {
+        write!(f, ", own AS {} times", session.allowed_local_as)?;
+    }
     if let Some(hops) = session.ttl_security_hops {
         write!(f, ", TTL security {hops}")?;
+    }
+    if let Some(secs) = session.graceful_restart_secs {
+        write!(f, ", restart {secs} s")?;
+    }
+    if let Some(secs) = session.keepalive_secs {
+        write!(f, ", keepalive {secs} s")?;
+    }
+    if session.source_address.is_none() {
+        write!(f, ", from any address")?;
     }
     if !session.import_filters.is_empty() {
         write!(f, ", import {}", list(&session.import_filters))?;

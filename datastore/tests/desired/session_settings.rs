@@ -249,3 +249,24 @@ fn c199_a_bad_filter_holds_the_sessions_that_name_it_in_its_family() {
     assert_eq!(problems(&plan), ["BGPFilter/bad spec.importV4[0].cidr"]);
     assert!(plan.ipv4.filters.is_empty() && plan.ipv6.filters.contains_key("bad"));
 }
+
+#[test]
+fn the_plan_for_people_says_what_is_not_as_usual() {
+    let spec = "{peerIP: 10.9.0.1, asNumber: 65001, localASNumber: 65009, numAllowedLocalASNumbers: 2, \
+                maxRestartTime: 2m, keepaliveTime: 10s, ttlSecurity: 3, sourceAddress: None}";
+    let text = |spec: &str| pipit_datastore::plan::to_text(&plan_n1(&[peer("tor", spec)]));
+    let line = |spec: &str| {
+        let text = text(spec);
+        let line = text.lines().find(|line| line.contains("Global_10_9_0_1"));
+        line.unwrap_or_else(|| panic!("{text}")).trim().to_owned()
+    };
+    assert_eq!(
+        line(spec),
+        "Global_10_9_0_1  10.9.0.1 port 179, AS 65001 (eBGP), global by BGPPeer/tor, as AS 65009, own AS 2 times, \
+         TTL security 3, restart 120 s, keepalive 10 s, from any address"
+    );
+    assert_eq!(
+        line("{peerIP: 10.9.0.1, asNumber: 64512}"),
+        "Global_10_9_0_1  10.9.0.1 port 179, AS 64512 (iBGP), global by BGPPeer/tor"
+    );
+}

@@ -189,6 +189,56 @@ async fn e11_another_cluster_is_read_anew_even_if_its_history_is_longer() {
     );
 }
 
+/// The same cluster by its id, and by the time it is seen again its revision is past the one that was known.
+#[tokio::test]
+async fn e11_a_restored_cluster_that_has_written_more_since_is_read_anew() {
+    let mut etcd = Etcd::start().await;
+    let mut writer = etcd.client().await;
+    writer.put(&node("lost"), "{}").await;
+    let relay = Relay::to(etcd.port()).await;
+    let mut driver = Driver::of(relay.url());
+    let (_, before) = driver.snapshot().await;
+    driver.connected().await;
+    relay.set(Mode::Cut);
+    driver.lost().await;
+    etcd.wipe("pipit-test");
+    etcd.launch().await;
+    let mut writer = etcd.client().await;
+    for name in ["a", "b", "c", "d"] {
+        writer.put(&node(name), "{}").await;
+    }
+    relay.set(Mode::Pass);
+    let (objects, after) = driver.snapshot().await;
+    let names: Vec<_> = objects.keys().map(Key::to_string).collect();
+    assert_eq!(names, ["Node/a", "Node/b", "Node/c", "Node/d"]);
+    assert!(after > before, "{before} to {after}");
+}
+
+/// What was known last is a deletion, and it is undone.
+#[tokio::test]
+async fn e11_a_deletion_that_a_backup_undoes_is_seen() {
+    let mut etcd = Etcd::start().await;
+    let mut writer = etcd.client().await;
+    writer.put(&node("first"), "{}").await;
+    let relay = Relay::to(etcd.port()).await;
+    let mut driver = Driver::of(relay.url());
+    driver.snapshot().await;
+    driver.connected().await;
+    writer.delete(&node("first")).await;
+    driver.change().await;
+    relay.set(Mode::Cut);
+    driver.lost().await;
+    etcd.wipe("pipit-test");
+    etcd.launch().await;
+    let mut writer = etcd.client().await;
+    for name in ["first", "second", "third"] {
+        writer.put(&node(name), "{}").await;
+    }
+    relay.set(Mode::Pass);
+    let (objects, _) = driver.snapshot().await;
+    assert_eq!(objects.len(), 3, "{objects:?}");
+}
+
 #[tokio::test]
 async fn e14_a_burst_is_delivered_whole_through_a_short_queue() {
     let etcd = Etcd::start().await;

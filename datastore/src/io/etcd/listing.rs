@@ -15,6 +15,8 @@ pub(super) const ANSWER_MAX: usize = 16 << 20;
 pub(super) struct Listing {
     /// Which cluster answered.
     pub cluster_id: u64,
+    /// The term of Raft in which it did.
+    pub raft_term: u64,
     /// The revision of all of it.
     pub revision: i64,
     /// The objects as they came: as JSON values, those of a large cluster would be several times as large.
@@ -26,6 +28,7 @@ pub(super) async fn list(client: &mut Client, prefixes: &[String]) -> Result<Lis
     let mut kv = client.kv_client().max_decoding_message_size(ANSWER_MAX);
     let mut listing = Listing {
         cluster_id: 0,
+        raft_term: 0,
         revision: 0,
         objects: Vec::new(),
     };
@@ -47,6 +50,7 @@ pub(super) async fn list(client: &mut Client, prefixes: &[String]) -> Result<Lis
             };
             if let Some(header) = answer.header() {
                 listing.cluster_id = header.cluster_id();
+                listing.raft_term = header.raft_term();
                 if listing.revision == 0 {
                     listing.revision = header.revision();
                 }

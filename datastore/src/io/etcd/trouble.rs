@@ -116,6 +116,7 @@ impl Trouble {
             code::UNAUTHENTICATED => Trouble::LoginRefused,
             code::PERMISSION_DENIED => Trouble::Forbidden,
             code::OUT_OF_RANGE if says("message length too large") => Trouble::TooLarge,
+            code::OUT_OF_RANGE if says("future revision") => Trouble::OtherHistory,
             code::DEADLINE_EXCEEDED => Trouble::Timeout,
             // A connection that breaks shows as any of these.
             code::CANCELLED | code::UNKNOWN | code::INTERNAL | code::UNAVAILABLE => {

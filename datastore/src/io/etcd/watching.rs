@@ -1,36 +1,11 @@
-//! One stream with a watch for each prefix, and where each of them stands.
+//! One stream with a watch for each prefix.
 
 use etcd_client::{Client, Error, Event, WatchOptions, WatchResponse, WatchStream};
 
 use super::connection::call;
 use super::listing::{ANSWER_MAX, end_of};
+use super::place::Place;
 use super::trouble::Trouble;
-
-/// Which history is followed, and how far each watch has come in it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Place {
-    cluster_id: u64,
-    /// The newest revision known to exist.
-    revision: i64,
-    /// For each prefix, the revision its watch starts from.
-    next: Vec<i64>,
-}
-
-impl Place {
-    /// Right behind a listing.
-    pub(super) fn after_listing(cluster_id: u64, revision: i64, prefixes: usize) -> Place {
-        Place {
-            cluster_id,
-            revision,
-            next: vec![revision + 1; prefixes],
-        }
-    }
-
-    /// The newest revision known to exist.
-    pub(super) fn revision(&self) -> i64 {
-        self.revision
-    }
-}
 
 /// What one message of the server brought.
 #[derive(Debug, Default)]
@@ -101,11 +76,10 @@ impl Watching {
         if response.canceled() {
             return Err(ended(response));
         }
-        let (cluster_id, revision) = response
-            .header()
-            .map_or((0, 0), |header| (header.cluster_id(), header.revision()));
-        if cluster_id != 0 && cluster_id != place.cluster_id {
-            return Err(Trouble::OtherHistory);
+        let header = response.header();
+        let revision = header.map_or(0, etcd_client::ResponseHeader::revision);
+        if let Some(header) = header {
+            place.note(header)?;
         }
         if response.created() {
             // A member that merely lags looks the same as a restored one; a listing is right for both.
@@ -116,6 +90,7 @@ impl Watching {
         }
         place.revision = place.revision.max(revision);
         self.advance(response, revision, place);
+        response.events().iter().for_each(|event| place.mark(event));
         Ok(Batch {
             events: response.events().to_vec(),
         })
