@@ -5,6 +5,7 @@ mod attributes;
 mod bench;
 mod extensions;
 mod helper;
+mod logging;
 mod message;
 mod multiprotocol;
 mod mutations;

@@ -285,3 +285,37 @@ fn long_paths_arrive_whole_and_are_counted_right() {
     assert!(stage.outer.longest <= 4_096 && stage.inner.longest <= 4_096);
     stage.unharmed();
 }
+
+#[test]
+fn rfc1997_well_known_communities_bound_where_a_route_goes() {
+    let mut stage = Stage::new();
+    // NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED, and one that means nothing to us.
+    let cases: [(u32, bool, bool); 4] = [
+        (0xffff_ff01, false, true),
+        (0xffff_ff02, false, false),
+        (0xffff_ff03, false, true),
+        (0xffff_ff05, true, true),
+    ];
+    for from in [External, Internal] {
+        for (at, (community, goes_out, goes_in)) in cases.into_iter().enumerate() {
+            let prefix = format!("60.45.{at}.0/24");
+            stage.begin(from, &prefix, "a community");
+            let mut attributes = stage.sender(from).attributes(2);
+            // Not the first of the list.
+            let list = [0xfde8_0001u32.to_be_bytes(), community.to_be_bytes()].concat();
+            attributes.add(TRANSITIVE, COMMUNITIES, &list);
+            stage.send(from, &attributes, &prefix);
+            let mark = |goes: bool| goes.then_some(2);
+            let what = format!("community {community:x}");
+            stage
+                .outer
+                .wait(&what, |peer| mark_of(peer, &prefix) == mark(goes_out));
+            stage
+                .inner
+                .wait(&what, |peer| mark_of(peer, &prefix) == mark(goes_in));
+            stage.sender(from).withdraw(&[&prefix]);
+            stage.withdrawn(&prefix, &what);
+        }
+    }
+    stage.unharmed();
+}

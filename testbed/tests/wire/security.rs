@@ -306,6 +306,43 @@ fn rfc5082_from_too_far_away_nothing_is_heard_and_nothing_said() {
     well(&mut sender, &mut watcher, "60.1.0.0/24");
 }
 
+/// Whether pipit's own dials get through to a neighbour.
+fn is_dialled(bench: &Bench, at: usize, time: Duration) -> bool {
+    let listener = bench.listen(at);
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if listener.accept().is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+#[test]
+fn what_pipit_dials_is_checked_as_well() {
+    let active = || Neighbour::external().says("passive", "false");
+    let secret = json!({ "secretKeyRef": { "name": "bgp", "key": "k" } });
+    let bench = Bench::start(vec![
+        active(),
+        active().field("ttlSecurity", json!(1)),
+        active().field("password", secret),
+        active().over_ipv6().field("ttlSecurity", json!(1)),
+    ]);
+    bench.write_secret("bgp", "k", "s3cret");
+    assert!(is_dialled(&bench, 0, PATIENCE));
+    // Answers that may have come from afar are none, nor are unsigned ones.
+    for at in 1..4 {
+        assert!(!is_dialled(&bench, at, Duration::from_millis(2_500)), "p{at}");
+    }
+    bench.outside.sysctl("net.ipv4.ip_default_ttl", "255");
+    bench.outside.sysctl("net.ipv6.conf.eth0.hop_limit", "255");
+    for at in [1, 3] {
+        assert!(is_dialled(&bench, at, PATIENCE), "p{at}");
+    }
+}
+
 fn set_ttl(socket: &socket2::Socket, is_ipv6: bool, ttl: u32) {
     let result = match is_ipv6 {
         false => socket.set_ttl_v4(ttl),
