@@ -14,4 +14,5 @@ mod resets;
 mod restarter;
 mod security;
 mod stage;
+mod takeover;
 mod two_octets;
