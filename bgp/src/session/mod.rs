@@ -111,6 +111,8 @@ pub struct Session {
     last_error_received: Option<String>,
     received: MessageCounts,
     flaps: u64,
+    /// Until when further malformed UPDATEs are not worth a line each.
+    quiet_until: Option<Instant>,
 }
 
 impl Session {
@@ -135,6 +137,7 @@ impl Session {
             last_error_received: None,
             received: MessageCounts::default(),
             flaps: 0,
+            quiet_until: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a connection received: whole messages out of octets, each by the state it finds.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use tracing::{debug, warn};
@@ -20,6 +20,9 @@ use crate::wire::notification::Notification;
 use crate::wire::open::Open;
 use crate::wire::route_refresh::{self, RouteRefresh};
 use crate::wire::update::{self, BatchItem, DecodeOptions, UpdateBatch};
+
+/// The least time between two lines about malformed UPDATEs of one peer.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Decodes what a connection received. Whole messages are taken from `bytes`; routes are appended to `batch`.
@@ -94,7 +97,7 @@ impl Session {
             (Phase::Established(negotiated), message::UPDATE) => {
                 let options = decode_options(is_external, negotiated);
                 restart_hold_timer(connection, now);
-                self.handle_update(body, &options, batch)
+                self.handle_update(now, body, &options, batch)
             }
             (Phase::Established(negotiated), message::ROUTE_REFRESH) => {
                 let is_enhanced = negotiated.enhanced_refresh;
@@ -152,16 +155,17 @@ impl Session {
 
     pub(super) fn handle_update(
         &mut self,
+        now: Instant,
         body: &[u8],
         options: &DecodeOptions,
         batch: &mut UpdateBatch,
     ) -> Result<(), Notification> {
         match update::decode(body, options, batch) {
             Ok(outcome) => {
-                if outcome.is_withdraw() {
+                if outcome.is_withdraw() && self.may_complain(now) {
                     warn!(peer = %self.config.name, incidents = ?outcome.incidents, "malformed UPDATE: its routes count as withdrawn");
                 } else if !outcome.incidents.is_empty() {
-                    debug!(peer = %self.config.name, incidents = ?outcome.incidents, "attributes left out of an UPDATE");
+                    debug!(peer = %self.config.name, incidents = ?outcome.incidents, "attributes of an UPDATE are malformed");
                 }
                 Ok(())
             }
@@ -176,6 +180,15 @@ impl Session {
                 ))
             }
         }
+    }
+
+    /// Whether a malformed UPDATE is worth a line: a peer that sends nothing else must not fill the log.
+    fn may_complain(&mut self, now: Instant) -> bool {
+        let may = self.quiet_until.is_none_or(|until| now >= until);
+        if may {
+            self.quiet_until = now.checked_add(COMPLAINT_INTERVAL);
+        }
+        may
     }
 
     pub(super) fn handle_notification(&mut self, now: Instant, direction: Direction, body: &[u8]) {

@@ -8,6 +8,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::daemon::config::LogFormat;
+use crate::daemon::stderr::Stderr;
 
 /// Logging that cannot be set up or changed.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +60,11 @@ pub fn init(level: &str, format: LogFormat) -> Result<LogControl, LogError> {
         LogFormat::Json => fmt::layer()
             .json()
             .flatten_event(true)
-            .with_writer(io::stderr)
+            .with_writer(|| Stderr)
             .boxed(),
         LogFormat::Text => {
             let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            fmt::layer()
-                .with_ansi(is_coloured)
-                .with_writer(io::stderr)
-                .boxed()
+            fmt::layer().with_ansi(is_coloured).with_writer(|| Stderr).boxed()
         }
     };
     tracing_subscriber::registry()

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod node_status;
 pub mod privilege;
 pub mod reconcile;
+pub mod stderr;
 pub mod table_lock;
 
 use std::net::Ipv4Addr;

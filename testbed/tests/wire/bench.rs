@@ -294,15 +294,12 @@ impl Bench {
     pub(crate) fn up_with(&self, at: usize, offer: &Offer) -> Peer {
         let start = Instant::now();
         loop {
-            let mut peer = self.dial(at);
-            if peer.establish(offer) {
-                return peer;
+            let dialled = self.connect(self.address(at), |_| ());
+            let mut peer = dialled.map(|stream| self.peer(at, stream));
+            if peer.as_mut().is_ok_and(|peer| peer.establish(offer)) {
+                return peer.unwrap();
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "no session of p{at}: {:?}",
-                peer.ending
-            );
+            assert!(start.elapsed() < PATIENCE, "no session of p{at}: {peer:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Neighbour};
-use crate::message::{IPV4, IPV6, KEEPALIVE, NOTIFICATION, ROUTE_REFRESH, UPDATE, end_of_rib, message};
+use crate::message::{
+    COMMUNITIES, IPV4, IPV6, KEEPALIVE, NOTIFICATION, ROUTE_REFRESH, TRANSITIVE, UPDATE, end_of_rib, message,
+    nlri, update,
+};
 use crate::peer::{Ending, Offer, Peer};
 
 /// How a session ends.
@@ -347,6 +350,28 @@ fn rfc9494_4_3_who_does_not_know_long_lived_routes_is_told_that_they_are_gone() 
     restart_of.watcher.wait("the routes again", |watcher| {
         ROUTES.iter().all(|prefix| watcher.has(prefix))
     });
+}
+
+#[test]
+fn rfc9494_4_3_a_route_that_must_not_be_kept_long_goes_after_the_restart_time() {
+    let knows = |offer: Offer| {
+        let offer = offer.with(64, &restart(0, 1, &[(IPV4, FORWARDING)]));
+        offer.with(71, &long_lived(&[(IPV4, 0x80, 60)]))
+    };
+    let mut restart_of = Restart::watched(knows);
+    let mut peer = restart_of.first(&knows(restart_of.bench.offer(0)));
+    let mut attributes = peer.attributes(1);
+    // NO_LLGR.
+    attributes.add(TRANSITIVE, COMMUNITIES, &[0xff, 0xff, 0, 7]);
+    peer.send(&update(&[], &attributes.encode(), &nlri(&["60.4.0.0/24"])));
+    restart_of
+        .watcher
+        .wait("the route", |watcher| watcher.has("60.4.0.0/24"));
+    restart_of.lose(peer, Loss::Rst);
+    restart_of
+        .watcher
+        .wait("it gone", |watcher| !watcher.has("60.4.0.0/24"));
+    assert!(ROUTES.iter().all(|prefix| restart_of.watcher.has(prefix)));
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use std::net::Ipv6Addr;
 
-use crate::bench::NODE6;
+use crate::bench::{NODE6, Neighbour};
 use crate::message::{
     AS_PATH, COMMUNITIES, IPV4, IPV6, MP_REACH, MP_UNREACH, NEXT_HOP, OPTIONAL, ORIGIN, TRANSITIVE,
     WELL_KNOWN, attribute, end_of_rib, mp_reach, mp_unreach, nlri, path, update,
 };
-use crate::stage::{From, Stage, mark_of};
+use crate::peer::Ending;
+use crate::stage::{FIRST_FREE, From, Stage, mark_of};
 
 use From::{External, Internal};
 
@@ -140,6 +141,30 @@ fn rfc4760_3_ipv4_routes_may_come_in_mp_reach_and_go_in_mp_unreach() {
     let gone = attribute(OPTIONAL, MP_UNREACH, &mp_unreach(IPV4, &nlri(&[prefix])));
     stage.external.send(&update(&[], &gone, &[]));
     stage.withdrawn(prefix, "IPv4 in MP_UNREACH");
+    stage.unharmed();
+}
+
+#[test]
+fn rfc4760_6_ipv4_routes_where_only_ipv6_is_in_use_are_passed_over() {
+    let over_ipv6 = Neighbour::external().over_ipv6();
+    let mut stage = Stage::with(vec![over_ipv6.clone(), over_ipv6]);
+    let mut six = stage.bench.up(FIRST_FREE);
+    let mut attributes = six.attributes(2);
+    attributes.set(WELL_KNOWN, NEXT_HOP, &[10, 97, 2, 2]);
+    six.send(&update(
+        &nlri(&["61.0.0.0/16"]),
+        &attributes.encode(),
+        &nlri(&["60.46.0.0/24"]),
+    ));
+    six.send(&end_of_rib());
+    six.announce_v6(2, &LINKED.octets(), &["2001:db8:46::/48"]);
+    stage.everybody("the IPv6 route", |peer| peer.has("2001:db8:46::/48"));
+    assert!(!stage.outer.has("60.46.0.0/24") && !stage.inner.has("60.46.0.0/24"));
+    // RFC 4271 §6.3 holds all the same: what does not parse cannot be passed over.
+    let mut cut = stage.bench.up(FIRST_FREE + 1);
+    let attributes = cut.attributes(2).encode();
+    cut.send(&update(&[], &attributes, &[33, 1, 2, 3, 4, 5]));
+    assert_eq!(cut.ends("a /33"), Ending::Notified(3, 10, vec![]));
     stage.unharmed();
 }
 
@@ -283,5 +308,39 @@ fn long_paths_arrive_whole_and_are_counted_right() {
     stage.outer.wait("the route gone", |peer| !peer.has(prefix));
     stage.settle(External, "the longest path");
     assert!(stage.outer.longest <= 4_096 && stage.inner.longest <= 4_096);
+    stage.unharmed();
+}
+
+#[test]
+fn rfc1997_well_known_communities_bound_where_a_route_goes() {
+    let mut stage = Stage::new();
+    // NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED, and one that means nothing to us.
+    let cases: [(u32, bool, bool); 4] = [
+        (0xffff_ff01, false, true),
+        (0xffff_ff02, false, false),
+        (0xffff_ff03, false, true),
+        (0xffff_ff05, true, true),
+    ];
+    for from in [External, Internal] {
+        for (at, (community, goes_out, goes_in)) in cases.into_iter().enumerate() {
+            let prefix = format!("60.45.{at}.0/24");
+            stage.begin(from, &prefix, "a community");
+            let mut attributes = stage.sender(from).attributes(2);
+            // Not the first of the list.
+            let list = [0xfde8_0001u32.to_be_bytes(), community.to_be_bytes()].concat();
+            attributes.add(TRANSITIVE, COMMUNITIES, &list);
+            stage.send(from, &attributes, &prefix);
+            let mark = |goes: bool| goes.then_some(2);
+            let what = format!("community {community:x}");
+            stage
+                .outer
+                .wait(&what, |peer| mark_of(peer, &prefix) == mark(goes_out));
+            stage
+                .inner
+                .wait(&what, |peer| mark_of(peer, &prefix) == mark(goes_in));
+            stage.sender(from).withdraw(&[&prefix]);
+            stage.withdrawn(&prefix, &what);
+        }
+    }
     stage.unharmed();
 }

@@ -123,6 +123,11 @@ fn rfc4724_4_1_after_a_crash_the_open_says_so_and_the_kernel_keeps_everything() 
     // The other has not come back yet: nothing is swept, and the first is not told that all has been said.
     first.pump(Duration::from_millis(1_500), |_| false);
     assert!(has_all(&kernel(&bench)));
+    let ends = first
+        .events
+        .iter()
+        .filter(|event| matches!(event, Event::EndOfRib(_)));
+    assert_eq!(ends.count(), 0, "{:?}", first.events);
     let mut second = bench.up_with(1, &knowing(&bench, 1));
     assert!(bits(&second).0);
     second.announce(1, &["60.2.0.0/24"]);

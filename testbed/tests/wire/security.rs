@@ -132,6 +132,57 @@ fn an_open_octet_by_octet_is_waited_for_and_half_a_header_holds_nobody_up() {
 }
 
 #[test]
+fn rfc4271_octets_that_make_no_message_do_not_restart_the_hold_timer() {
+    let quick = Neighbour::external().says("hold-time", "3s");
+    let bench = Bench::start(vec![Neighbour::external(), Neighbour::external(), quick]);
+    let (mut watcher, mut sender) = (bench.up(0), bench.up(1));
+    let mut slow = bench.up(2);
+    slow.announce(1, &["60.9.0.0/24"]);
+    watcher.wait("its route", |watcher| watcher.has("60.9.0.0/24"));
+    let began = Instant::now();
+    for octet in message(KEEPALIVE, &[]) {
+        slow.send(&[octet]);
+        slow.pump(Duration::from_millis(400), |_| false);
+    }
+    assert_eq!(slow.ending, Some(Ending::Notified(4, 0, vec![])));
+    assert!(
+        began.elapsed() > Duration::from_millis(2_900),
+        "{:?}",
+        began.elapsed()
+    );
+    watcher.wait("its route gone", |watcher| !watcher.has("60.9.0.0/24"));
+    well(&mut sender, &mut watcher, "60.1.0.0/24");
+}
+
+#[test]
+fn rfc4271_6_8_further_connections_do_not_touch_an_established_session() {
+    let mut bench = Bench::start(vec![Neighbour::external(); 2]);
+    let (mut watcher, mut sender) = (bench.up(0), bench.up(1));
+    let before = files(&mut bench);
+    let mut held = Vec::new();
+    for round in 0..60 {
+        let mut second = bench.dial(1);
+        if round % 2 == 0 {
+            let open = second.open_message(&bench.offer(1));
+            second.send(&open);
+            // Where many come at once, some get no word.
+            assert!(matches!(
+                second.ends("the second connection"),
+                Ending::Notified(6, 7, _) | Ending::Closed | Ending::Reset
+            ));
+        }
+        held.push(second);
+        well(&mut sender, &mut watcher, &format!("60.1.{round}.0/24"));
+    }
+    wait::until(
+        "the files",
+        PATIENCE,
+        || files(&mut bench),
+        |now| *now <= before + 6,
+    );
+}
+
+#[test]
 fn rfc9687_a_neighbour_that_never_reads_goes_and_nobody_waits_for_it() {
     let stalls = Neighbour::external()
         .says("send-hold-time", "3s")
@@ -304,6 +355,43 @@ fn rfc5082_from_too_far_away_nothing_is_heard_and_nothing_said() {
         }
     }
     well(&mut sender, &mut watcher, "60.1.0.0/24");
+}
+
+/// Whether pipit's own dials get through to a neighbour.
+fn is_dialled(bench: &Bench, at: usize, time: Duration) -> bool {
+    let listener = bench.listen(at);
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    while start.elapsed() < time {
+        if listener.accept().is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+#[test]
+fn what_pipit_dials_is_checked_as_well() {
+    let active = || Neighbour::external().says("passive", "false");
+    let secret = json!({ "secretKeyRef": { "name": "bgp", "key": "k" } });
+    let bench = Bench::start(vec![
+        active(),
+        active().field("ttlSecurity", json!(1)),
+        active().field("password", secret),
+        active().over_ipv6().field("ttlSecurity", json!(1)),
+    ]);
+    bench.write_secret("bgp", "k", "s3cret");
+    assert!(is_dialled(&bench, 0, PATIENCE));
+    // Answers that may have come from afar are none, nor are unsigned ones.
+    for at in 1..4 {
+        assert!(!is_dialled(&bench, at, Duration::from_millis(2_500)), "p{at}");
+    }
+    bench.outside.sysctl("net.ipv4.ip_default_ttl", "255");
+    bench.outside.sysctl("net.ipv6.conf.eth0.hop_limit", "255");
+    for at in [1, 3] {
+        assert!(is_dialled(&bench, at, PATIENCE), "p{at}");
+    }
 }
 
 fn set_ttl(socket: &socket2::Socket, is_ipv6: bool, ttl: u32) {
