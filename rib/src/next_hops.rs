@@ -17,6 +17,28 @@ use crate::fib::Reachability;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct NextHopId(pub(crate) u32);
 
+/// Some next hops, asked for each path of a table.
+#[derive(Debug, Default)]
+pub(crate) struct NextHopSet(Vec<bool>);
+
+impl NextHopSet {
+    pub(crate) fn insert(&mut self, NextHopId(at): NextHopId) {
+        let at = at as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, false);
+        }
+        self.0[at] = true;
+    }
+
+    pub(crate) fn contains(&self, NextHopId(at): NextHopId) -> bool {
+        self.0.get(at as usize).is_some_and(|&is_in| is_in)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// One next hop.
 #[derive(Clone, Debug)]
 pub(crate) struct TrackedNextHop {

@@ -17,7 +17,7 @@ use crate::adj_rib_out::UpdateGroup;
 use crate::attrs::AttrId;
 use crate::fib::FibPrefix;
 use crate::import::{self, SetVerdict};
-use crate::next_hops::NextHopId;
+use crate::next_hops::{NextHopId, NextHopSet};
 use crate::peer::PeerSettings;
 use crate::rib::{Shared, interface_of};
 use crate::source::SourceId;
@@ -113,12 +113,12 @@ impl<P: FibPrefix> FamilyRib<P> {
     }
 
     /// Chooses anew among the paths of every prefix that has one via these next hops.
-    pub(crate) fn reselect_via(&mut self, shared: &mut Shared, next_hops: &[NextHopId]) {
+    pub(crate) fn reselect_via(&mut self, shared: &mut Shared, next_hops: &NextHopSet) {
         for at in 0..self.table.path_slots() {
             let Some((_, path)) = self.table.path_at(at) else {
                 continue;
             };
-            if path.is_candidate() && next_hops.contains(&shared.attrs[path.attrs].next_hop()) {
+            if path.is_candidate() && next_hops.contains(shared.attrs[path.attrs].next_hop()) {
                 let id = self.table.prefix_of(PathId(at));
                 self.reselect(shared, id, None);
             }

@@ -14,7 +14,8 @@ pub enum Condition {
         net: IpNet,
         /// How the route's prefix relates to it.
         operator: PrefixOperator,
-        /// Shortest and longest length that match; `None`: any length that fits the operator.
+        /// Shortest and longest length that the operator speaks of; `None`: any. With the shortest above the longest
+        /// nothing matches.
         length: Option<(u8, u8)>,
     },
     /// `source: RemotePeers`: the route was learned over BGP.
@@ -36,11 +37,11 @@ pub enum Condition {
 pub enum PrefixOperator {
     /// The same prefix.
     Equal,
-    /// Another prefix.
+    /// What [`Self::Equal`] does not match.
     NotEqual,
     /// The same or a more specific prefix.
     In,
-    /// Neither the same nor more specific.
+    /// What [`Self::In`] does not match, as BIRD's `net !~ [ cidr{min,max} ]`.
     NotIn,
 }
 
@@ -61,11 +62,7 @@ impl Condition {
                 net,
                 operator,
                 length,
-            } => {
-                let len = subject.prefix.prefix_len();
-                operator.holds(*net, subject.prefix)
-                    && length.is_none_or(|(min, max)| (min..=max).contains(&len))
-            }
+            } => operator.holds(*net, *length, subject.prefix),
             Condition::RemotePeers => subject.is_from_peer,
             Condition::Interface(glob) => subject.interface.is_some_and(|name| glob.matches(name)),
             Condition::PeerType(peer_type) => subject.peer_type == *peer_type,
@@ -82,13 +79,16 @@ impl Condition {
 }
 
 impl PrefixOperator {
-    fn holds(self, net: IpNet, prefix: IpNet) -> bool {
-        match self {
-            PrefixOperator::Equal => net == prefix,
-            PrefixOperator::NotEqual => net != prefix,
-            PrefixOperator::In => net.contains(&prefix),
-            PrefixOperator::NotIn => !net.contains(&prefix),
-        }
+    fn holds(self, net: IpNet, length: Option<(u8, u8)>, prefix: IpNet) -> bool {
+        let (min, max) = length.unwrap_or((0, u8::MAX));
+        let fits = (min..=max).contains(&prefix.prefix_len());
+        min <= max
+            && match self {
+                PrefixOperator::Equal => fits && net == prefix,
+                PrefixOperator::NotEqual => !(fits && net == prefix),
+                PrefixOperator::In => fits && net.contains(&prefix),
+                PrefixOperator::NotIn => !(fits && net.contains(&prefix)),
+            }
     }
 }
 
@@ -146,5 +146,25 @@ mod tests {
         assert!(!holds("10.0.0.0/8", In, Some((26, 26)), "10.1.0.0/25"));
         assert!(holds("10.0.0.0/8", Equal, Some((8, 32)), "10.0.0.0/8"));
         assert!(!holds("10.0.0.0/8", Equal, Some((9, 32)), "10.0.0.0/8"));
+        // The negations are those of the whole, as BIRD's.
+        for (prefix, is_matched) in [
+            ("10.1.0.0/26", false),
+            ("10.1.0.0/25", true),
+            ("11.1.0.0/26", true),
+        ] {
+            assert_eq!(
+                holds("10.0.0.0/8", NotIn, Some((26, 26)), prefix),
+                is_matched,
+                "{prefix}"
+            );
+        }
+        assert!(!holds("10.0.0.0/8", NotEqual, Some((8, 32)), "10.0.0.0/8"));
+        assert!(holds("10.0.0.0/8", NotEqual, Some((9, 32)), "10.0.0.0/8"));
+        for operator in [Equal, NotEqual, In, NotIn] {
+            assert!(
+                !holds("10.0.0.0/8", operator, Some((28, 24)), "10.0.0.0/26"),
+                "{operator:?}"
+            );
+        }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) use self::shared::{Shared, interface_of};
 use crate::attrs::AttrTable;
 use crate::family_rib::FamilyRib;
 use crate::fib::{Fib, FibEvent, KernelEvent};
-use crate::next_hops::{NextHopId, NextHopTable};
+use crate::next_hops::{NextHopSet, NextHopTable};
 use crate::peer::{PeerSettings, PeerTable};
 use crate::policy::{ExportRules, Glob, KernelRules};
 use crate::recovery::{Recovery, Step};
@@ -184,7 +184,7 @@ impl Rib {
     }
 
     /// Import filters may ask by which interface a next hop is reached.
-    fn reimport_via(&mut self, next_hops: &[NextHopId]) {
+    fn reimport_via(&mut self, next_hops: &NextHopSet) {
         let settings: HashMap<SourceId, Arc<PeerSettings>> = self
             .peers
             .iter()
@@ -196,7 +196,7 @@ impl Rib {
         }
         let of = |source, next_hop| {
             let settings = settings.get(&source)?;
-            next_hops.contains(&next_hop).then_some(&**settings)
+            next_hops.contains(next_hop).then_some(&**settings)
         };
         self.ipv4.reimport(&mut self.shared, of);
         self.ipv6.reimport(&mut self.shared, of);
@@ -252,10 +252,12 @@ impl Rib {
         // At the very start nobody has anything else to do.
         let most = self.shared.fib.now().map_or(usize::MAX, |_| FIB_EVENTS);
         self.has_fib_backlog = true;
+        // An interface takes many next hops with it; the table is walked once for all of them.
+        let mut changed = NextHopSet::default();
         for _ in 0..most {
             let Some(event) = self.shared.fib.poll_event() else {
                 self.has_fib_backlog = false;
-                return;
+                break;
             };
             match event {
                 FibEvent::WantsDump => self.outputs.push_back(Output::Dump),
@@ -268,15 +270,17 @@ impl Rib {
                 FibEvent::Learned(prefix, from, route) => self.learn(prefix, from, route),
                 FibEvent::NextHopChanged(address, reachability) => {
                     self.shared.fib.follow_gateway(address);
-                    let changed = self.shared.next_hops.set_reachability(address, &reachability);
-                    if !changed.is_empty() {
+                    for id in self.shared.next_hops.set_reachability(address, &reachability) {
                         debug!(%address, ?reachability, "next hop changed");
-                        self.ipv4.reselect_via(&mut self.shared, &changed);
-                        self.ipv6.reselect_via(&mut self.shared, &changed);
-                        self.reimport_via(&changed);
+                        changed.insert(id);
                     }
                 }
             }
+        }
+        if !changed.is_empty() {
+            self.ipv4.reselect_via(&mut self.shared, &changed);
+            self.ipv6.reselect_via(&mut self.shared, &changed);
+            self.reimport_via(&changed);
         }
     }
 

@@ -120,7 +120,7 @@ fn two_families_share_a_session_and_no_frame_is_one_too_many() {
 #[test]
 fn an_import_filter_that_asks_for_the_interface_follows_the_next_hop() {
     let mut bench = Bench::new();
-    for id in 1..=2 {
+    for id in 1..=3 {
         bench.add(id, CLIENT);
         bench.up(id);
     }
@@ -135,9 +135,11 @@ fn an_import_filter_that_asks_for_the_interface_follows_the_next_hop() {
         },
     ];
     let only_eth0 = filter("eth0", only_eth0);
-    bench.change(1, |settings| settings.import.ipv4 = vec![only_eth0]);
+    bench.change(1, |settings| settings.import.ipv4 = vec![only_eth0.clone()]);
+    bench.change(3, |settings| settings.import.ipv4 = vec![only_eth0]);
     bench.announce(1, net(PREFIX), Route::tagged(1));
-    assert_eq!(bench.tags(2).len(), 1);
+    bench.announce(3, net("10.3.0.0/16"), Route::tagged(3));
+    assert_eq!(bench.tags(2).len(), 2);
     let elsewhere = |is_there: bool| {
         let hop = KernelHop {
             gateway: None,
@@ -180,7 +182,7 @@ fn an_import_filter_that_asks_for_the_interface_follows_the_next_hop() {
     bench.verify();
     bench.rib.handle_kernel(bench.now, vec![elsewhere(false)]);
     bench.settle();
-    assert_eq!(bench.tags(2).len(), 1);
+    assert_eq!(bench.tags(2).len(), 2);
     bench.change(1, |settings| settings.import.ipv4 = vec![accept_all()]);
     bench.verify();
 }
