@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use session::SessionSetting;
 
 use crate::desired::{Aggregate, DesiredState, FamilyState, HostRoute, Session};
-use crate::model::FilterRules;
+use crate::model::{BlockState, FilterRules};
 
 /// What a change does to the sessions it concerns.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
@@ -215,7 +215,10 @@ impl fmt::Display for Change {
             Change::NormalPriority(family) => write!(f, "{family} normal route priority"),
             Change::Communities(family) => write!(f, "{family} communities"),
             Change::Export(family) => write!(f, "{family} export policy"),
-            Change::BlockSet { aggregate } => write!(f, "+ block {}", aggregate.block),
+            Change::BlockSet { aggregate } => match aggregate.state {
+                BlockState::Confirmed => write!(f, "+ block {}", aggregate.block),
+                BlockState::PendingDeletion => write!(f, "+ block {} (being given back)", aggregate.block),
+            },
             Change::BlockRemoved { block } => write!(f, "- block {block}"),
             Change::BlackholeAdded { prefix } => write!(f, "+ static route {prefix}"),
             Change::BlackholeRemoved { prefix } => write!(f, "- static route {prefix}"),

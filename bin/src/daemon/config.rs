@@ -298,7 +298,7 @@ impl FromStr for LogFormat {
 }
 
 /// Something in the environment that has no effect, as it has none for calico-node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Ignored {
     /// A user without a password.
     #[error("ETCD_USERNAME is set without ETCD_PASSWORD: no login")]
@@ -306,6 +306,17 @@ pub enum Ignored {
     /// A password without a user.
     #[error("ETCD_PASSWORD is set without ETCD_USERNAME: no login")]
     PasswordAlone,
+    /// A smallest TLS version that is not the one we have.
+    #[error(
+        "TLS_MIN_VERSION={given} is not honoured: etcd is spoken to in TLS 1.2 or 1.3, whatever it prefers"
+    )]
+    TlsMinVersion {
+        /// The variable's value.
+        given: String,
+    },
+    /// A choice of cipher suites.
+    #[error("TLS_CIPHER_SUITES is not honoured: those that rustls thinks safe are used")]
+    TlsCipherSuites,
 }
 
 /// A configuration that cannot be honoured.
@@ -357,7 +368,7 @@ pub enum ConfigError {
         given: String,
     },
     /// etcd found by DNS.
-    #[error("ETCD_DISCOVERY_SRV is not supported; name the endpoints in ETCD_ENDPOINTS")]
+    #[error("ETCD_DISCOVERY_SRV is not supported; unset it, and name the endpoints in ETCD_ENDPOINTS")]
     DiscoverySrv,
     /// No such log format.
     #[error("PIPIT_LOG_FORMAT={given:?} is neither text nor json")]
@@ -443,6 +454,7 @@ impl EtcdConfig {
         ignored: &mut Vec<Ignored>,
     ) -> Result<EtcdConfig, ConfigError> {
         let endpoints = endpoints(&flags, around);
+        refuse_discovery(&flags, around)?;
         if endpoints.is_empty() {
             return Err(ConfigError::EndpointsMissing);
         }
@@ -458,6 +470,7 @@ impl EtcdConfig {
             (None, None) => None,
             _ => return Err(ConfigError::HalfClientCert),
         };
+        tls_settings(around, ignored);
         Ok(EtcdConfig {
             endpoints,
             ca_cert: path(flags.etcd_ca_cert, "ETCD_CA_CERT_FILE"),
@@ -504,17 +517,35 @@ fn choose_datastore(
     if let Some(choice) = flag {
         return Ok(choice);
     }
-    if !endpoints(etcd, around).is_empty() {
-        return Ok(DatastoreChoice::Etcd);
-    }
-    if around.calico("ETCD_DISCOVERY_SRV").is_some() {
-        return Err(ConfigError::DiscoverySrv);
-    }
+    refuse_discovery(etcd, around)?;
+    let has_endpoints = !endpoints(etcd, around).is_empty();
     match around.calico("DATASTORE_TYPE") {
+        // Endpoints that are left in the environment do not make a cluster of another kind one of etcd's.
+        Some(given) if given != "etcdv3" && etcd.etcd_endpoints.is_empty() => {
+            Err(ConfigError::DatastoreType { given })
+        }
+        _ if has_endpoints => Ok(DatastoreChoice::Etcd),
+        Some(_) => Err(ConfigError::EndpointsMissing),
         None => Ok(DatastoreChoice::File),
-        Some(kind) if kind == "etcdv3" => Err(ConfigError::EndpointsMissing),
-        Some(given) => Err(ConfigError::DatastoreType { given }),
     }
+}
+
+/// A domain to look endpoints up in; Calico takes it for a contradiction beside endpoints, too.
+fn refuse_discovery(etcd: &EtcdFlags, around: Surroundings<'_>) -> Result<(), ConfigError> {
+    match around.calico("ETCD_DISCOVERY_SRV") {
+        Some(_) if etcd.etcd_endpoints.is_empty() => Err(ConfigError::DiscoverySrv),
+        _ => Ok(()),
+    }
+}
+
+/// What Calico's variables say of TLS and is not ours to choose.
+fn tls_settings(around: Surroundings<'_>, ignored: &mut Vec<Ignored>) {
+    let min = around
+        .calico("TLS_MIN_VERSION")
+        .filter(|version| !version.ends_with("1.2"));
+    ignored.extend(min.map(|given| Ignored::TlsMinVersion { given }));
+    let suites = around.calico("TLS_CIPHER_SUITES");
+    ignored.extend(suites.map(|_| Ignored::TlsCipherSuites));
 }
 
 fn endpoints(flags: &EtcdFlags, around: Surroundings<'_>) -> Vec<String> {

@@ -114,7 +114,7 @@ impl SessionSetting {
             SessionSetting::SourceAddress => or(session.source_address, "the kernel's choice"),
             SessionSetting::Passive => session.is_passive().to_string(),
             SessionSetting::RouteReflectorClient => session.is_route_reflector_client().to_string(),
-            SessionSetting::NextHop => format!("{:?}", session.next_hop),
+            SessionSetting::NextHop => session.next_hop.word().to_owned(),
             SessionSetting::Password => match session.password {
                 Some(_) => "set".to_owned(),
                 None => "none".to_owned(),

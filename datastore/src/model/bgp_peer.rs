@@ -107,6 +107,17 @@ pub enum NextHopMode {
     Keep,
 }
 
+impl NextHopMode {
+    /// As plans show it.
+    pub fn word(self) -> &'static str {
+        match self {
+            NextHopMode::Auto => "auto",
+            NextHopMode::SelfAddress => "self",
+            NextHopMode::Keep => "keep",
+        }
+    }
+}
+
 /// Names a value in a Kubernetes Secret. Shown as `SECRET/KEY`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SecretRef {

@@ -327,3 +327,28 @@ fn a_planner_gives_the_same_plans_as_from_nothing_whatever_changes() {
     let config = session(&plan, "Mesh_172_31_1_12").peer_config(plan.router_id);
     assert_eq!((config.port, config.hold_time), (1790, Duration::from_secs(240)));
 }
+
+#[test]
+fn changes_speak_the_words_of_the_resources() {
+    let words = |mode: &str| {
+        let plan = plan_n1(&[tor(&format!("nextHopMode: {mode}"))]);
+        SessionSetting::NextHop.value(session(&plan, "Global_10_9_0_1"))
+    };
+    assert_eq!(["Auto", "Self", "Keep"].map(words), ["auto", "self", "keep"]);
+    let block = |state: &str| {
+        object(
+            "BlockAffinity",
+            "b",
+            &format!("{{node: n1, cidr: 10.65.1.0/26, state: {state}}}"),
+        )
+    };
+    let said = |from: &str, to: &str| {
+        let found = changes(&[block(from)], &[block(to)]);
+        found.iter().map(Change::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said("confirmed", "pendingDeletion"),
+        ["+ block 10.65.1.0/26 (being given back)"]
+    );
+    assert_eq!(said("pendingDeletion", "confirmed"), ["+ block 10.65.1.0/26"]);
+}

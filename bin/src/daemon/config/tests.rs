@@ -193,10 +193,48 @@ fn contradictions_are_refused_by_name() {
         &[("DATASTORE_TYPE", "kubernetes")],
         "DATASTORE_TYPE=kubernetes",
     );
+    let endpoints = ("ETCD_ENDPOINTS", "http://a:1");
+    check(
+        "",
+        &[("DATASTORE_TYPE", "kubernetes"), endpoints],
+        "DATASTORE_TYPE=kubernetes",
+    );
+    check(
+        "",
+        &[("ETCD_DISCOVERY_SRV", "example.org"), endpoints],
+        "ETCD_DISCOVERY_SRV",
+    );
+    check(
+        "--datastore etcd",
+        &[("ETCD_DISCOVERY_SRV", "example.org"), endpoints],
+        "ETCD_DISCOVERY_SRV",
+    );
     check("", &[("DATASTORE_TYPE", "etcdv3")], "--etcd-endpoints");
     check("", &[("ETCD_DISCOVERY_SRV", "example.org")], "ETCD_DISCOVERY_SRV");
     check("", &[("PIPIT_LOG_FORMAT", "xml")], "\"xml\"");
     check("--datastore consul", &[], "[possible values: etcd, file]");
+}
+
+#[test]
+fn a_flag_counts_before_what_the_environment_says_of_the_datastore() {
+    let around = [
+        ("DATASTORE_TYPE", "kubernetes"),
+        ("ETCD_DISCOVERY_SRV", "example.org"),
+    ];
+    let config = resolve("--etcd-endpoints http://a:1", &around).unwrap();
+    assert!(matches!(config.datastore, DatastoreConfig::Etcd(_)));
+}
+
+#[test]
+fn settings_of_tls_that_are_not_honoured_are_told() {
+    let endpoint = ("ETCD_ENDPOINTS", "http://a:1");
+    let ignored = |variable| resolve("", &[endpoint, variable]).unwrap().ignored;
+    assert_eq!(ignored(("TLS_MIN_VERSION", "1.2")), []);
+    assert_eq!(
+        ignored(("TLS_MIN_VERSION", "1.3")),
+        [Ignored::TlsMinVersion { given: "1.3".into() }]
+    );
+    assert_eq!(ignored(("TLS_CIPHER_SUITES", "x")), [Ignored::TlsCipherSuites]);
 }
 
 #[test]
