@@ -32,6 +32,8 @@ pub(crate) struct Kind {
     pub(crate) takes_all: bool,
     pub(crate) knows_long_lived: bool,
     pub(crate) keeps_our_routes: bool,
+    /// Sends several paths to a prefix, each under an identifier of its own (RFC 7911).
+    pub(crate) sends_many: bool,
     /// Takes IPv6 routes as well.
     pub(crate) is_dual: bool,
 }
@@ -42,6 +44,7 @@ pub(crate) const EXTERNAL: Kind = Kind {
     takes_all: false,
     knows_long_lived: true,
     keeps_our_routes: true,
+    sends_many: false,
     is_dual: false,
 };
 pub(crate) const CLIENT: Kind = Kind {
@@ -50,6 +53,7 @@ pub(crate) const CLIENT: Kind = Kind {
     takes_all: false,
     knows_long_lived: true,
     keeps_our_routes: true,
+    sends_many: false,
     is_dual: false,
 };
 
@@ -59,6 +63,11 @@ pub(crate) struct Route {
     pub(crate) tag: u32,
     pub(crate) local_pref: u32,
     pub(crate) path_len: u8,
+    /// Added to the first AS of a path that comes from a peer in our own AS.
+    pub(crate) neighbor: u32,
+    pub(crate) med: Option<u32>,
+    /// Path identifier, where the peer sends any.
+    pub(crate) path_id: u32,
     /// Another community; zero: none.
     pub(crate) mark: u32,
     /// Octets per second; zero: no link bandwidth community.
@@ -71,6 +80,9 @@ impl Route {
             tag,
             local_pref: 100,
             path_len: 1,
+            neighbor: 0,
+            med: None,
+            path_id: 0,
             mark: 0,
             bandwidth: 0.0,
         }
@@ -129,6 +141,15 @@ pub(crate) fn rule(action: Action) -> Rule {
 
 pub(crate) fn address(peer: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a00_0100 + peer)
+}
+
+/// The first AS of a route's path.
+pub(crate) fn neighbor_as(kind: Kind, route: Route) -> Asn {
+    if kind.asn == OWN_AS {
+        Asn(65500 + route.neighbor)
+    } else {
+        kind.asn
+    }
 }
 
 /// The reflector's settings.
@@ -271,7 +292,7 @@ impl Bench {
             } else {
                 FamilySet::EMPTY
             },
-            add_path_receive: FamilySet::EMPTY,
+            add_path_receive: families(peer.kind.sends_many),
             route_refresh: true,
             enhanced_refresh: true,
             extended_next_hop: false,
@@ -381,11 +402,12 @@ impl Bench {
         more: impl FnOnce(&mut Vec<u8>),
     ) -> Vec<u8> {
         let kind = self.peers[&id].kind;
-        let asn = if kind.asn == OWN_AS { Asn(65500) } else { kind.asn };
+        let asn = neighbor_as(kind, route);
         let communities = [route.tag, route.mark];
         let edit = AttrEdit {
             prepend_as: (0..route.path_len).map(|_| asn).collect(),
             local_pref: Change::Set(route.local_pref),
+            med: route.med.map_or(Change::Keep, Change::Set),
             add_communities: communities.into_iter().filter(|&c| c != 0).collect(),
             ..AttrEdit::default()
         };
@@ -398,7 +420,11 @@ impl Bench {
         }
         let mut bytes = Vec::new();
         let next_hop = NextHop::from(IpAddr::from(address(via)));
-        encode_announce(&mut bytes, &options(false), &attrs, next_hop, &[nlri(prefix)]).unwrap();
+        let nlri = Nlri {
+            prefix,
+            path_id: route.path_id,
+        };
+        encode_announce(&mut bytes, &options(kind.sends_many), &attrs, next_hop, &[nlri]).unwrap();
         bytes
     }
 
@@ -412,8 +438,13 @@ impl Bench {
     }
 
     pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net) {
+        self.withdraw_path(id, prefix, 0);
+    }
+
+    pub(crate) fn withdraw_path(&mut self, id: u32, prefix: Ipv4Net, path_id: u32) {
         let mut bytes = Vec::new();
-        encode_withdraw(&mut bytes, &options(false), &[nlri(prefix)]);
+        let options = options(self.peers[&id].kind.sends_many);
+        encode_withdraw(&mut bytes, &options, &[Nlri { prefix, path_id }]);
         self.receive(id, &bytes);
     }
 
@@ -445,7 +476,8 @@ impl Bench {
         let mut batch = UpdateBatch::default();
         for body in updates(bytes) {
             // LOCAL_PREF over eBGP is for the settings to judge, so it must come through here.
-            decode(body, &decode_options(false, false), &mut batch).unwrap();
+            let options = decode_options(self.peers[&id].kind.sends_many, false);
+            decode(body, &options, &mut batch).unwrap();
         }
         self.rib.handle_routes(self.now, PeerId(id), &batch);
         self.settle();

@@ -64,6 +64,15 @@ fn kinds() -> Vec<Kind> {
         },
         internal,
         internal,
+        Kind {
+            sends_many: true,
+            ..CLIENT
+        },
+        Kind {
+            sends_many: true,
+            takes_all: true,
+            ..EXTERNAL
+        },
     ]
 }
 
@@ -137,19 +146,31 @@ impl History {
             (0..=4, State::Away) => self.come_up(id, State::Back),
             (_, State::Away) => {}
             (9 | 10, _) => {
-                self.bench.withdraw(id, prefix);
-                self.naive.withdraw(id, prefix);
+                let path_id = self.path_id(id);
+                self.bench.withdraw_path(id, prefix, path_id);
+                self.naive.withdraw(id, prefix, path_id);
             }
             (_, State::Up | State::Back) => {
                 let route = Route {
                     local_pref: 100 + self.random.below(2) as u32,
                     path_len: 1 + self.random.below(2) as u8,
+                    neighbor: 1 + self.random.below(2) as u32,
+                    med: [None, Some(0), Some(1), Some(7)][self.random.below(4) as usize],
+                    path_id: self.path_id(id),
                     ..Route::tagged(self.next_tag)
                 };
                 self.next_tag += 1;
                 self.bench.announce(id, prefix, route);
                 self.naive.announce(id, prefix, route);
             }
+        }
+    }
+
+    /// A path identifier of the peer, zero where it sends none.
+    fn path_id(&mut self, id: u32) -> u32 {
+        match kinds()[id as usize].sends_many {
+            true => 1 + self.random.below(3) as u32,
+            false => 0,
         }
     }
 

@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
+use pipit_bgp::Asn;
 
-use crate::bench::{Kind, OWN_AS, Route};
+use crate::bench::{Kind, OWN_AS, Route, neighbor_as};
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -19,7 +20,8 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Naive {
     kinds: BTreeMap<u32, Kind>,
-    routes: BTreeMap<(u32, Ipv4Net), Entry>,
+    /// By peer, prefix and path identifier.
+    routes: BTreeMap<(u32, Ipv4Net, u32), Entry>,
     /// Prefixes that a peer's import filter refuses, and that its export filter keeps from it.
     pub(crate) refused: BTreeMap<u32, BTreeSet<Ipv4Net>>,
     pub(crate) hidden: BTreeMap<u32, BTreeSet<Ipv4Net>>,
@@ -36,21 +38,21 @@ impl Naive {
             is_stale: false,
             is_long_lived: false,
         };
-        self.routes.insert((id, prefix), entry);
+        self.routes.insert((id, prefix, route.path_id), entry);
     }
 
-    pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net) {
-        self.routes.remove(&(id, prefix));
+    pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net, path_id: u32) {
+        self.routes.remove(&(id, prefix, path_id));
     }
 
     pub(crate) fn lose(&mut self, id: u32) {
-        self.routes.retain(|(of, _), _| *of != id);
+        self.routes.retain(|(of, ..), _| *of != id);
     }
 
     /// RFC 4724 §4.2: what is stale for the second time goes; RFC 9494 §4.2: unless it is long-lived stale.
     pub(crate) fn make_stale(&mut self, id: u32) {
         self.routes
-            .retain(|(of, _), entry| *of != id || !entry.is_stale || entry.is_long_lived);
+            .retain(|(of, ..), entry| *of != id || !entry.is_stale || entry.is_long_lived);
         self.of(id).for_each(|entry| entry.is_stale = true);
     }
 
@@ -61,41 +63,29 @@ impl Naive {
     }
 
     pub(crate) fn drop_stale(&mut self, id: u32) {
-        self.routes.retain(|(of, _), entry| *of != id || !entry.is_stale);
+        self.routes.retain(|(of, ..), entry| *of != id || !entry.is_stale);
     }
 
     fn of(&mut self, id: u32) -> impl Iterator<Item = &mut Entry> {
         self.routes
             .iter_mut()
-            .filter(move |((of, _), _)| *of == id)
+            .filter(move |((of, ..), _)| *of == id)
             .map(|(_, entry)| entry)
     }
 
     /// What a peer ought to hold: tags by prefix.
     pub(crate) fn due(&self, to: u32) -> BTreeMap<Ipv4Net, Vec<u32>> {
         let mut due = BTreeMap::new();
-        let prefixes: BTreeSet<Ipv4Net> = self.routes.keys().map(|(_, prefix)| *prefix).collect();
+        let prefixes: BTreeSet<Ipv4Net> = self.routes.keys().map(|(_, prefix, _)| *prefix).collect();
         for prefix in prefixes {
             let mut paths: Vec<(u32, Entry)> = self
                 .routes
                 .iter()
-                .filter(|((from, of), _)| *of == prefix && !listed(&self.refused, *from, prefix))
-                .map(|((from, _), entry)| (*from, *entry))
+                .filter(|((from, of, _), _)| *of == prefix && !listed(&self.refused, *from, prefix))
+                .map(|((from, ..), entry)| (*from, *entry))
                 .collect();
-            // RFC 9494 §4.4 first, then RFC 4271 §9.1: LOCAL_PREF, path length, eBGP, router id.
-            paths.sort_by_key(|(from, entry)| {
-                let is_internal = self.kinds[from].asn == OWN_AS;
-                let route = entry.route;
-                (
-                    entry.is_long_lived,
-                    Reverse(route.local_pref),
-                    route.path_len,
-                    is_internal,
-                    *from,
-                )
-            });
             if !self.kinds[&to].takes_all {
-                paths.truncate(1);
+                paths = self.best(paths).into_iter().collect();
             }
             let mut tags: Vec<u32> = paths
                 .into_iter()
@@ -108,6 +98,28 @@ impl Naive {
             }
         }
         due
+    }
+
+    /// RFC 9494 §4.4 first, then RFC 4271 §9.1: within each neighbouring AS, where MED counts, then among the winners.
+    fn best(&self, paths: Vec<(u32, Entry)>) -> Option<(u32, Entry)> {
+        let key = |(from, entry): &(u32, Entry), counts_med: bool| {
+            let route = entry.route;
+            (
+                (entry.is_long_lived, Reverse(route.local_pref), route.path_len),
+                if counts_med { route.med.unwrap_or(0) } else { 0 },
+                self.kinds[from].asn == OWN_AS,
+                (*from, route.path_id),
+            )
+        };
+        let mut by_neighbor: BTreeMap<Asn, Vec<(u32, Entry)>> = BTreeMap::new();
+        for path in paths {
+            let neighbor = neighbor_as(self.kinds[&path.0], path.1.route);
+            by_neighbor.entry(neighbor).or_default().push(path);
+        }
+        let winners = by_neighbor
+            .into_values()
+            .filter_map(|of_as| of_as.into_iter().min_by_key(|path| key(path, true)));
+        winners.min_by_key(|path| key(path, false))
     }
 
     fn goes(&self, from: u32, entry: &Entry, to: u32) -> bool {
