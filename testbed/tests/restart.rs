@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipit_testbed::calico::{Manifests, Store, first_blocks, mesh_routes, node, resource};
 use pipit_testbed::kernel::{Monitor, bird_routes};
 use pipit_testbed::mesh::{Mesh, UP};
-use pipit_testbed::ping::{FINE, Ping};
+use pipit_testbed::ping::{self, FINE, Ping};
 use pipit_testbed::speaker::{Pipit, Source};
 use pipit_testbed::topology::{Plan, Rack};
 use pipit_testbed::wait;
@@ -150,6 +150,30 @@ fn all_daemons_crash_at_once_and_forget_nothing() {
         assert_eq!(ping.stop().lost(), 0);
         assert_eq!(monitor.changes(), Vec::<String>::new());
     }
+}
+
+/// What nexthop objects would cost: docs/adr/0004-plain-routes.md.
+#[test]
+fn a_loose_cable_while_the_daemon_is_away_costs_no_route() {
+    let plan = Plan {
+        ipv6: Some("fd31:1::/64".parse().unwrap()),
+        ..Plan::default()
+    };
+    let mut mesh = Mesh::from_files(plan, 2);
+    mesh.daemon(1).kill();
+    let rack = &mesh.rack;
+    let (n1, n2) = (rack.node(1), rack.node(2));
+    let routes = bird_routes(&n1.netns);
+    let has_carrier = || n1.netns.ip(&["link", "show", "dev", "eth0"]).contains("LOWER_UP");
+    for is_up in [false, true] {
+        rack.set_link(1, is_up);
+        wait::until_eq("the carrier", Duration::from_secs(5), has_carrier, &is_up);
+    }
+    for address in &n2.pods[0].addresses {
+        let answers = || ping::answers(&n1.pods[0].netns, &address.to_string());
+        wait::until_eq("packets to pass again", Duration::from_secs(10), answers, &true);
+    }
+    assert_eq!(bird_routes(&n1.netns), routes);
 }
 
 /// n1 reflects; the others have sessions with it alone.
