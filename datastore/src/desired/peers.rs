@@ -96,7 +96,7 @@ impl<'c> Builder<'c> {
             }
             let family = Family::of(neighbour.slot.address);
             if shared[family].is_none() {
-                shared[family] = Some(self.shared(name, peer, family, neighbour.kind));
+                shared[family] = Some(self.shared(class, name, peer, family, neighbour.kind));
             }
             if let Some(shared) = &shared[family] {
                 self.session(class, peer, neighbour, shared);
@@ -136,7 +136,14 @@ impl<'c> Builder<'c> {
         }
     }
 
-    fn shared(&mut self, name: &str, peer: &BgpPeer, family: Family, kind: NeighbourKind) -> Shared {
+    fn shared(
+        &mut self,
+        class: Class,
+        name: &str,
+        peer: &BgpPeer,
+        family: Family,
+        kind: NeighbourKind,
+    ) -> Shared {
         let resource = format!("BGPPeer/{name}");
         let mut import_filters = Vec::new();
         let mut export_filters = Vec::new();
@@ -178,7 +185,10 @@ impl<'c> Builder<'c> {
         }
         Shared {
             resource: resource.into(),
-            extensions: Arc::new(peer.extensions.clone()),
+            extensions: Arc::new(match class {
+                Class::Reverse => peer.extensions.mirrored(),
+                Class::Global | Class::Node => peer.extensions.clone(),
+            }),
             import_filters: import_filters.into(),
             export_filters: export_filters.into(),
             has_invalid_filter,

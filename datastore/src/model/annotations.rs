@@ -186,6 +186,22 @@ impl PeerExtensions {
         PeerExtensions { said, ..ours }
     }
 
+    /// For the other end of a BGPPeer that is mirrored: two ends that wait never meet, and of two roles each has its
+    /// own (RFC 9234 §4.2).
+    pub(crate) fn mirrored(&self) -> Self {
+        PeerExtensions {
+            passive: self.passive.filter(|is_passive| !is_passive),
+            role: self.role.map(|role| match role {
+                Role::Provider => Role::Customer,
+                Role::Customer => Role::Provider,
+                Role::RsServer => Role::RsClient,
+                Role::RsClient => Role::RsServer,
+                Role::Peer => Role::Peer,
+            }),
+            ..self.clone()
+        }
+    }
+
     fn set(&mut self, name: &str, text: &str) -> Option<Outcome> {
         Some(match name {
             "passive" => take(&mut self.passive, boolean(text), BOOLEAN),

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use pipit_bgp::session::config::{AddPath, GracefulRestart, Role};
+use pipit_datastore::desired::Environment;
 use pipit_datastore::lower;
 use pipit_datastore::model::MassWithdrawalGuard;
 use serde_json::json;
 
-use crate::support::{json as at, plan_n1, problems, session};
+use crate::support::{json as at, plan_for, plan_n1, problems, session};
 
 fn annotated(kind: &str, name: &str, annotations: &str, spec: &str) -> String {
     format!(
@@ -47,6 +48,27 @@ fn a_peers_annotations_reach_the_speaker_and_the_notes_but_not_the_json() {
     );
     let without = plan_n1(&[annotated("BGPPeer", "tor", "", spec)]);
     assert_eq!(at(&plan, "/ipv4"), at(&without, "/ipv4"));
+}
+
+#[test]
+fn the_other_end_of_a_mirrored_peer_dials_and_has_the_other_role() {
+    let annotations = "pipit.io/passive: 'true', pipit.io/role: provider, pipit.io/hold-time: 9s";
+    let objects = [
+        annotated(
+            "BGPPeer",
+            "p",
+            annotations,
+            "{node: n1, peerSelector: \"node == 'n2'\"}",
+        ),
+        crate::support::default("{nodeToNodeMeshEnabled: false}"),
+    ];
+    let config = |node: &str, name: &str| {
+        let plan = plan_for(node, &objects, &Environment::default());
+        let config = session(&plan, name).peer_config(plan.router_id);
+        (config.passive, config.role, config.hold_time.as_secs())
+    };
+    assert_eq!(config("n1", "Node_172_31_1_12"), (true, Some(Role::Provider), 9));
+    assert_eq!(config("n2", "Node_172_31_1_11"), (false, Some(Role::Customer), 9));
 }
 
 #[test]

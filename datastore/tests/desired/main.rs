@@ -21,6 +21,8 @@ mod peers;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod reverse_peering;
 #[cfg(test)]
 mod routes;
