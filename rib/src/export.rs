@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::adj_rib_out::EgressKey;
 use crate::best_path::DEFAULT_LOCAL_PREF;
 use crate::peer::NextHopMode;
-use crate::policy::{self, Community, ExportRules, Operation, PeerType, PolicySubject, Verdict};
+use crate::policy::{self, Community, ExportRules, Operation, PeerType, PolicySubject, RuleRef, Verdict};
 use crate::source::{Source, SourceId};
 
 /// Highest LOCAL_PREF that stands for a route priority: `LOCAL_PREF = 2147483647 - priority` (Calico).
@@ -47,8 +47,8 @@ pub enum NotSent {
     NoExport,
     /// The route came from a provider, peer or route server and must not go to another (RFC 9234 §5).
     RouteLeak,
-    /// A BGPFilter rejects it.
-    Filter,
+    /// A rule of a BGPFilter rejects it.
+    Filter(RuleRef),
     /// Inside a pool with `disableBGPExport`.
     DisabledPool,
     /// It leaves by an interface whose routes are not exported.
@@ -73,7 +73,7 @@ impl fmt::Display for NotSent {
             NotSent::NoAdvertise => "community no-advertise",
             NotSent::NoExport => "community no-export",
             NotSent::RouteLeak => "would be a route leak",
-            NotSent::Filter => "rejected by a filter",
+            NotSent::Filter(_) => "rejected by a filter",
             NotSent::DisabledPool => "inside a pool with disableBGPExport",
             NotSent::Interface => "leaves by an interface that is not exported",
             NotSent::Aggregated => "beneath an own block",
@@ -147,7 +147,7 @@ pub(crate) fn decide(
         peer_type: key.peer_type,
     };
     match policy::evaluate(key.filters.iter().map(|filter| &**filter), &subject) {
-        Verdict::Reject(_) => return Err(NotSent::Filter),
+        Verdict::Reject(at) => return Err(NotSent::Filter(at)),
         Verdict::Accept(_, operations) => apply_operations(operations, edit, &mut local_pref),
         Verdict::Continue => built_in(route, key, rules, edit)?,
     }

@@ -114,8 +114,8 @@ impl ControlApi for Api {
 
     async fn peers(&self) -> Result<Vec<PeerItem>, ApiError> {
         let origins = self.origins.borrow().clone();
-        let sessions = self.speaker.sessions().await;
-        let (counts, _) = self.rib.peers().await;
+        // Under load each answer waits for its owner's turn: both wait at once.
+        let (sessions, (counts, _)) = tokio::join!(self.speaker.sessions(), self.rib.peers());
         let counts: HashMap<PeerId, FamilyMap<PeerCounts>> = counts.into_iter().collect();
         let mut items: Vec<PeerItem> = sessions
             .sessions

@@ -19,6 +19,7 @@ pub use net_set::NetSet;
 pub use operation::{Community, Operation};
 
 use pipit_bgp::wire::attr::AttrView;
+use serde::Serialize;
 
 use crate::policy::condition::Subject;
 
@@ -59,7 +60,7 @@ pub enum Action {
 }
 
 /// The rule that decided, by position.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct RuleRef {
     /// Which of the session's filters.
     pub filter: u16,

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use pipit_bgp::PeerId;
 
 use crate::adj_rib_out::EgressKey;
+use crate::export::NotSent;
 use crate::family_rib::FamilyRib;
 use crate::fib::FibPrefix;
 use crate::rib::Rib;
@@ -51,6 +52,11 @@ impl Rib {
         let prefix: IpNet = prefix.into();
         match family.decide(&self.shared, &key, prefix, path_id) {
             Ok(_) => "announced".into(),
+            Err(NotSent::Filter(at)) => {
+                let filter = key.filters.get(usize::from(at.filter));
+                let name = filter.map_or("", |filter| filter.name.as_str());
+                format!("rejected by rule {} of filter {name}", at.rule + 1)
+            }
             Err(reason) => reason.to_string(),
         }
     }

@@ -54,6 +54,11 @@ fn kinds() -> Vec<Kind> {
         },
         CLIENT,
         CLIENT,
+        // Two, so that one can leave the other's group.
+        Kind {
+            takes_all: true,
+            ..CLIENT
+        },
         Kind {
             takes_all: true,
             ..CLIENT

@@ -87,7 +87,7 @@ fn a_question_about_a_peer_says_whether_the_path_goes_there_and_why_not() {
     assert_eq!(announced(&bench, "p5"), "learned over iBGP and not reflected");
     let strict = filter("strict", vec![rule(Action::Reject)]);
     bench.change(3, |settings| settings.export.ipv4 = vec![strict]);
-    assert_eq!(announced(&bench, "p3"), "rejected by a filter");
+    assert_eq!(announced(&bench, "p3"), "rejected by rule 1 of filter strict");
     bench.down(3, None);
     assert_eq!(announced(&bench, "p3"), "the session is not established");
     // What is said agrees with what was sent.
