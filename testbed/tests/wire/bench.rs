@@ -304,6 +304,20 @@ impl Bench {
         }
     }
 
+    /// Open files of the daemon.
+    pub(crate) fn files(&mut self) -> usize {
+        let pid = self.pipit.process().pid();
+        std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+    }
+
+    /// Resident memory of the daemon in KiB.
+    pub(crate) fn memory(&mut self) -> usize {
+        let pid = self.pipit.process().pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Where pipit's own connections to a neighbour arrive.
     pub(crate) fn listen(&self, at: usize) -> TcpListener {
         let address = self.address(at);

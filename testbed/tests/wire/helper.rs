@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::bench::{Bench, Neighbour};
 use crate::message::{
     COMMUNITIES, IPV4, IPV6, KEEPALIVE, NOTIFICATION, ROUTE_REFRESH, TRANSITIVE, UPDATE, end_of_rib, message,
-    nlri, update,
+    nlri, nlri_with_id, update,
 };
 use crate::peer::{Ending, Offer, Peer};
 
@@ -282,6 +282,44 @@ fn rfc4724_4_2_of_two_restarts_in_a_row_only_the_newer_routes_stay() {
             [(1, 0); 2]
         );
     }
+}
+
+#[test]
+fn rfc7911_paths_that_come_back_with_other_identifiers_replace_the_old_ones_at_end_of_rib() {
+    let both = || Neighbour::external().says("add-path", "both");
+    let bench = Bench::start(vec![both(), both()]);
+    let offer = |at, flags| {
+        let offer = bench.offer(at).with(69, &[0, 1, 1, 3]);
+        offer.with(64, &restart(flags, 60, &[(IPV4, FORWARDING)]))
+    };
+    let mut watcher = bench.up_with(1, &offer(1, 0));
+    let mut peer = bench.up_with(0, &offer(0, 0));
+    let prefix = "60.1.0.0/24";
+    let say = |peer: &mut Peer, id, mark| {
+        let attributes = peer.attributes(mark).encode();
+        peer.send(&update(&[], &attributes, &nlri_with_id(id, &[prefix])));
+    };
+    let marks = |watcher: &Peer| {
+        let net = prefix.parse().unwrap();
+        let of_prefix = watcher.routes.iter().filter(|((other, _), _)| *other == net);
+        let mut marks: Vec<u32> = of_prefix
+            .filter_map(|(_, route)| route.asns().last().copied())
+            .collect();
+        marks.sort_unstable();
+        marks
+    };
+    say(&mut peer, 7, 1);
+    say(&mut peer, 8, 2);
+    peer.send(&end_of_rib());
+    watcher.wait("both paths", |watcher| marks(watcher) == [1, 2]);
+    peer.reset();
+    let mut back = bench.up_with(0, &offer(0, RESTARTED));
+    say(&mut back, 9, 3);
+    watcher.wait("the new path beside the stale ones", |watcher| {
+        marks(watcher) == [1, 2, 3]
+    });
+    back.send(&end_of_rib());
+    watcher.wait("the new path alone", |watcher| marks(watcher) == [3]);
 }
 
 #[test]

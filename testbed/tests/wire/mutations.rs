@@ -3,7 +3,10 @@
 //! A run has a seed, which a failure names: `PIPIT_SEED=7 PIPIT_MUTATION_SECS=600 cargo test -p pipit-testbed --test
 //! wire mutations` runs another one, and longer.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use pipit_testbed::IpNet;
 
 use crate::bench::{Bench, Neighbour};
 use crate::message::{
@@ -221,10 +224,31 @@ fn check_handed_on(watcher: &Peer) {
             "{prefix}"
         );
         assert!(
-            [4, 16, 32].contains(&route.next_hop.len()),
-            "{prefix}: {:02x?}",
+            is_host(&route.next_hop),
+            "{prefix} by way of {:02x?}",
             route.next_hop
         );
+        assert!(!is_martian(prefix), "{prefix}");
+    }
+}
+
+/// A next hop that can be one.
+fn is_host(next_hop: &[u8]) -> bool {
+    match next_hop {
+        [first, _, _, _] => !matches!(first, 0 | 127 | 224..),
+        [global @ .., _] if matches!(global.len(), 15 | 31) => global[0] != 0xff && global[..10] != [0; 10],
+        _ => false,
+    }
+}
+
+/// A destination that nobody can have.
+fn is_martian(prefix: &IpNet) -> bool {
+    match (prefix.network(), prefix.prefix_len()) {
+        (IpAddr::V4(_), 0..8) | (IpAddr::V6(_), 0..10) => false,
+        (IpAddr::V4(net), _) => matches!(net.octets()[0], 0 | 127 | 224..240) || net.is_broadcast(),
+        (IpAddr::V6(net), len) => {
+            net.is_multicast() || net.is_unicast_link_local() || (len >= 127 && net.octets()[..15] == [0; 15])
+        }
     }
 }
 
@@ -301,6 +325,7 @@ fn spoilt_messages_harm_nobody_but_their_sender() {
     let time = Duration::from_secs(variable("PIPIT_MUTATION_SECS", 10));
     let mut random = Random(seed);
     let mut run = Run::new();
+    let (memory, files) = (run.bench.memory(), run.bench.files());
     let (began, mut sent, mut sessions) = (Instant::now(), 0, 0);
     while began.elapsed() < time {
         let at = random.below(ATTACKERS);
@@ -346,6 +371,11 @@ fn spoilt_messages_harm_nobody_but_their_sender() {
         );
     }
     run.check("the end");
+    let grown = run.bench.memory().saturating_sub(memory);
+    assert!(grown < 65_536, "{grown} KiB");
+    // Each may still have a connection that ends.
+    let now = run.bench.files();
+    assert!(now <= files + 6 * ATTACKERS, "{files} files became {now}");
 }
 
 #[test]

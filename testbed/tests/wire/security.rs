@@ -15,20 +15,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// An address that pipit does not know.
 const STRANGER: &str = "10.97.2.2";
 
-/// Open files of the daemon.
-fn files(bench: &mut Bench) -> usize {
-    let pid = bench.pipit.process().pid();
-    std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
-}
-
-/// Resident memory of the daemon in KiB.
-fn memory(bench: &mut Bench) -> usize {
-    let pid = bench.pipit.process().pid();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// What comes over a connection until pipit ends it.
 fn all_of(mut stream: TcpStream) -> Vec<u8> {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -56,7 +42,7 @@ fn well(sender: &mut Peer, watcher: &mut Peer, prefix: &str) {
 fn a_stranger_gets_not_one_octet_however_often_it_comes() {
     let mut bench = Bench::start(vec![Neighbour::external(); 2]);
     let (mut watcher, mut sender) = (bench.up(0), bench.up(1));
-    let before = files(&mut bench);
+    let before = bench.files();
     let from: IpAddr = STRANGER.parse().unwrap();
     for round in 0..300 {
         let Ok(mut stream) = bench.connect(from, |_| ()) else {
@@ -69,20 +55,20 @@ fn a_stranger_gets_not_one_octet_however_often_it_comes() {
         assert_eq!(all_of(stream), [] as [u8; 0]);
     }
     well(&mut sender, &mut watcher, "60.1.0.0/24");
-    wait::until("the files", PATIENCE, || files(&mut bench), |now| *now <= before);
+    wait::until("the files", PATIENCE, || bench.files(), |now| *now <= before);
 }
 
 #[test]
 fn strangers_that_hold_on_hold_nothing_of_ours() {
     let mut bench = Bench::start(vec![Neighbour::external(); 2]);
     let (mut watcher, mut sender) = (bench.up(0), bench.up(1));
-    let before = files(&mut bench);
+    let before = bench.files();
     let from: IpAddr = STRANGER.parse().unwrap();
     let held: Vec<TcpStream> = (0..200)
         .filter_map(|_| bench.connect(from, |_| ()).ok())
         .collect();
     well(&mut sender, &mut watcher, "60.1.0.0/24");
-    wait::until("the files", PATIENCE, || files(&mut bench), |now| *now <= before);
+    wait::until("the files", PATIENCE, || bench.files(), |now| *now <= before);
     drop(held);
 }
 
@@ -90,16 +76,11 @@ fn strangers_that_hold_on_hold_nothing_of_ours() {
 fn connections_of_a_neighbour_that_says_nothing_are_bounded_and_the_next_good_one_counts() {
     let mut bench = Bench::start(vec![Neighbour::external(); 3]);
     let (mut watcher, mut sender) = (bench.up(0), bench.up(1));
-    let before = files(&mut bench);
+    let before = bench.files();
     let held: Vec<Peer> = (0..200).map(|_| bench.dial(2)).collect();
     well(&mut sender, &mut watcher, "60.1.0.0/24");
     // One connection that waits for an OPEN, and what lingers of older ones.
-    wait::until(
-        "the files",
-        PATIENCE,
-        || files(&mut bench),
-        |now| *now <= before + 6,
-    );
+    wait::until("the files", PATIENCE, || bench.files(), |now| *now <= before + 6);
     let mut good = bench.up(2);
     well(&mut good, &mut watcher, "60.2.0.0/24");
     drop(held);
@@ -158,7 +139,7 @@ fn rfc4271_octets_that_make_no_message_do_not_restart_the_hold_timer() {
 fn rfc4271_6_8_further_connections_do_not_touch_an_established_session() {
     let mut bench = Bench::start(vec![Neighbour::external(); 2]);
     let (mut watcher, mut sender) = (bench.up(0), bench.up(1));
-    let before = files(&mut bench);
+    let before = bench.files();
     let mut held = Vec::new();
     for round in 0..60 {
         let mut second = bench.dial(1);
@@ -174,12 +155,7 @@ fn rfc4271_6_8_further_connections_do_not_touch_an_established_session() {
         held.push(second);
         well(&mut sender, &mut watcher, &format!("60.1.{round}.0/24"));
     }
-    wait::until(
-        "the files",
-        PATIENCE,
-        || files(&mut bench),
-        |now| *now <= before + 6,
-    );
+    wait::until("the files", PATIENCE, || bench.files(), |now| *now <= before + 6);
 }
 
 #[test]
@@ -196,7 +172,7 @@ fn rfc9687_a_neighbour_that_never_reads_goes_and_nobody_waits_for_it() {
         .unwrap();
     let mut stalled = bench.peer(2, stream);
     assert!(stalled.establish(&bench.offer(2)));
-    let before = memory(&mut bench);
+    let before = bench.memory();
     let began = Instant::now();
     // Eight megabytes, each route with attributes of its own, which a socket cannot take.
     let mut round = 0u32;
@@ -226,7 +202,7 @@ fn rfc9687_a_neighbour_that_never_reads_goes_and_nobody_waits_for_it() {
     assert!(error.contains("send hold timer"), "{error}");
     // What the others were sent is in the table; nothing was queued for the one that did not read.
     let table = (round.min(1 << 14) as usize * 1_700) >> 10;
-    let grown = memory(&mut bench).saturating_sub(before);
+    let grown = bench.memory().saturating_sub(before);
     assert!(
         grown < 4 * table + 16_384,
         "{grown} KiB for a table of {table} KiB"
@@ -244,7 +220,7 @@ fn a_flood_of_good_messages_costs_nobody_his_session() {
     }
     watcher.wait("two thousand routes", |watcher| watcher.has("60.7.249.0/24"));
     let mut flood = bench.up(2);
-    let before = memory(&mut bench);
+    let before = bench.memory();
     let refresh = message(ROUTE_REFRESH, &[0, 1, 0, 1]).repeat(500);
     let keepalives = message(KEEPALIVE, &[]).repeat(2_000);
     flood
@@ -259,7 +235,7 @@ fn a_flood_of_good_messages_costs_nobody_his_session() {
     }
     flood.pump(Duration::from_secs(2), |_| false);
     assert_eq!(flood.ending, None);
-    let grown = memory(&mut bench).saturating_sub(before);
+    let grown = bench.memory().saturating_sub(before);
     assert!(grown < 32_768, "{grown} KiB");
 }
 
