@@ -342,8 +342,13 @@ impl UpdateGroup {
         }
     }
 
-    /// Says that [`Self::poll`] may find End-of-RIBs to send that it held back.
+    /// [`Self::poll`] may send the End-of-RIBs that it held back: after all that was learned meanwhile, or a peer that
+    /// kept our routes would drop what comes right behind.
     pub(crate) fn release_end_of_rib(&mut self) {
+        let end = self.journal.end();
+        for member in self.members.iter_mut().filter(|member| !member.is_framed) {
+            member.feed_end = member.feed_end.map(|_| end);
+        }
         self.is_ready = true;
     }
 

@@ -157,11 +157,20 @@ impl Rib {
         }
         let stale = std::mem::replace(&mut peer.retained, end.retain);
         peer.long_lived = end.long_lived;
+        // RFC 4724 §4.2 has what is stale already go at once when the peer is lost again. A reflector that crashes in
+        // a loop would so take every route from its clients: it has its restart time, counted from the first loss.
+        let since = peer.away_since.filter(|_| !stale.is_empty());
+        let is_overdue = since.is_some_and(|since| now >= since + end.restart_time);
+        if since.is_none() || is_overdue {
+            peer.away_since = Some(now);
+        }
         debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
-        for family in stale.iter() {
-            match family {
-                Family::Ipv4Unicast => self.ipv4.sweep_twice_stale(&mut self.shared, source),
-                Family::Ipv6Unicast => self.ipv6.sweep_twice_stale(&mut self.shared, source),
+        if is_overdue {
+            for family in stale.iter() {
+                match family {
+                    Family::Ipv4Unicast => self.ipv4.sweep_twice_stale(&mut self.shared, source),
+                    Family::Ipv6Unicast => self.ipv6.sweep_twice_stale(&mut self.shared, source),
+                }
             }
         }
         let entry = &mut self.shared.sources[source];
@@ -202,6 +211,7 @@ impl Rib {
         let goes = peer.retained.iter().filter(|family| !may_stay(family)).collect();
         info!(peer = %peer.settings.name, kept_longer = !stays.is_empty(), "restart time is over: stale routes go");
         peer.retained = stays;
+        peer.away_since = None;
         for family in stays.iter() {
             let deadline = now + peer.long_lived[family];
             self.recovery.retain_long_lived(id, family, deadline);

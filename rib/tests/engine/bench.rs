@@ -99,6 +99,8 @@ pub(crate) struct Peer {
     /// The OTC of what it was told (RFC 9234), where there is one.
     pub(crate) otc: BTreeMap<Ipv4Net, Asn>,
     pub(crate) end_of_rib: bool,
+    /// What it held when it last got an End-of-RIB.
+    pub(crate) held_at_end_of_rib: usize,
     /// The attributes and next hop of what it was told last of a prefix.
     pub(crate) attrs: BTreeMap<IpNet, (Vec<u8>, NextHop)>,
     /// UPDATEs and prefixes in them since somebody last looked.
@@ -248,6 +250,7 @@ impl Bench {
             otc: BTreeMap::new(),
             attrs: BTreeMap::new(),
             end_of_rib: false,
+            held_at_end_of_rib: 0,
             told: 0,
         };
         self.peers.insert(id, peer);
@@ -348,6 +351,13 @@ impl Bench {
             attrs.extend([0x80, 10, 4 * clusters.len() as u8]);
             attrs.extend(clusters.concat());
         });
+    }
+
+    /// A route and End-of-RIB in one read.
+    pub(crate) fn announce_last(&mut self, id: u32, prefix: Ipv4Net, route: Route) {
+        let mut bytes = self.encode(id, id, prefix, route, |_| {});
+        encode_end_of_rib(&mut bytes, Family::Ipv4Unicast);
+        self.receive(id, &bytes);
     }
 
     /// With another peer's address as next hop, which reflectors leave as it is.
@@ -587,7 +597,10 @@ impl Bench {
                         peer.held.remove(&(nlri.prefix, nlri.path_id));
                     }
                 }
-                BatchItem::EndOfRib(_) => peer.end_of_rib = true,
+                BatchItem::EndOfRib(_) => {
+                    peer.end_of_rib = true;
+                    peer.held_at_end_of_rib = peer.held.len();
+                }
                 other => panic!("an UPDATE that holds {other:?}"),
             }
         }
