@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pipit_bgp::session::config::Role;
 use pipit_bgp::session::output::Negotiated;
@@ -87,6 +87,8 @@ pub(crate) struct PeerState {
     pub(crate) session: Option<SessionState>,
     /// Families whose stale paths wait for End-of-RIB or a deadline.
     pub(crate) retained: FamilySet,
+    /// When the session was lost for the first time since the peer last said everything.
+    pub(crate) away_since: Option<Instant>,
     /// How much longer they may wait than the restart time (RFC 9494); zero: no longer.
     pub(crate) long_lived: FamilyMap<Duration>,
 }
@@ -134,6 +136,7 @@ impl PeerTable {
             source: None,
             session: None,
             retained: FamilySet::EMPTY,
+            away_since: None,
             long_lived: FamilyMap::default(),
         };
         self.peers.insert(id, state);

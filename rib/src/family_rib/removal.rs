@@ -40,8 +40,8 @@ impl<P: FibPrefix> FamilyRib<P> {
         });
     }
 
-    /// The session of a source ends for the second time: what was stale already and has not been said again goes
-    /// (RFC 4724 §4.2), unless it is long-lived stale (RFC 9494 §4.2).
+    /// The session of a source is lost again: what was stale already and has not been said again goes, unless it is
+    /// long-lived stale (RFC 9494 §4.2).
     pub(crate) fn sweep_twice_stale(&mut self, shared: &mut Shared, source: SourceId) {
         let generation = shared.sources[source].generation[P::FAMILY];
         self.remove_paths(shared, |path, _| {

@@ -155,16 +155,25 @@ impl Rib {
             self.check_recovery(now);
             return;
         }
-        // RFC 4724 §4.2: what was stale already when the peer went again goes, unless RFC 8538 §4.1 lets it stay.
         let restart = session.and_then(|session| session.negotiated.graceful_restart);
         let outlives = restart.is_some_and(|restart| restart.notification);
         let stale = std::mem::replace(&mut peer.retained, end.retain);
         peer.long_lived = end.long_lived;
+        // RFC 4724 §4.2 has what is stale already go at once when the peer is lost again. Who knows notifications has
+        // its restart time (RFC 8538 §4.1), counted from the first loss: a reflector that crashes in a loop would
+        // otherwise take every route from its clients.
+        let since = peer.away_since.filter(|_| !stale.is_empty());
+        let is_overdue = since.is_some_and(|since| now >= since + end.restart_time);
+        if since.is_none() || is_overdue {
+            peer.away_since = Some(now);
+        }
         debug!(peer = %peer.settings.name, restart_time = ?end.restart_time, "keeping the peer's routes as stale");
-        for family in stale.iter().filter(|_| !outlives) {
-            match family {
-                Family::Ipv4Unicast => self.ipv4.sweep_twice_stale(&mut self.shared, source),
-                Family::Ipv6Unicast => self.ipv6.sweep_twice_stale(&mut self.shared, source),
+        if is_overdue || !outlives {
+            for family in stale.iter() {
+                match family {
+                    Family::Ipv4Unicast => self.ipv4.sweep_twice_stale(&mut self.shared, source),
+                    Family::Ipv6Unicast => self.ipv6.sweep_twice_stale(&mut self.shared, source),
+                }
             }
         }
         let entry = &mut self.shared.sources[source];
@@ -205,6 +214,7 @@ impl Rib {
         let goes = peer.retained.iter().filter(|family| !may_stay(family)).collect();
         info!(peer = %peer.settings.name, kept_longer = !stays.is_empty(), "restart time is over: stale routes go");
         peer.retained = stays;
+        peer.away_since = None;
         for family in stays.iter() {
             let deadline = now + peer.long_lived[family];
             self.recovery.retain_long_lived(id, family, deadline);

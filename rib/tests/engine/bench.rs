@@ -298,8 +298,7 @@ impl Bench {
             extended_next_hop: false,
             graceful_restart: Some(PeerRestart {
                 restarting: false,
-                // With it nothing goes for being stale twice (RFC 8538 §4.1): see the testbed.
-                notification: false,
+                notification: true,
                 restart_time: RESTART_TIME,
                 families: ipv4,
                 forwarding: ipv4,

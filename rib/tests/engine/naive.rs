@@ -49,10 +49,7 @@ impl Naive {
         self.routes.retain(|(of, ..), _| *of != id);
     }
 
-    /// RFC 4724 §4.2: what is stale for the second time goes; RFC 9494 §4.2: unless it is long-lived stale.
     pub(crate) fn make_stale(&mut self, id: u32) {
-        self.routes
-            .retain(|(of, ..), entry| *of != id || !entry.is_stale || entry.is_long_lived);
         self.of(id).for_each(|entry| entry.is_stale = true);
     }
 

@@ -55,11 +55,19 @@ fn rfc4724_4_2_routes_stay_for_the_restart_time_and_go_at_end_of_rib_unless_said
 }
 
 #[test]
-fn rfc4724_4_2_what_is_stale_for_the_second_time_goes() {
+fn rfc8538_4_1_losing_a_peer_again_and_again_does_not_keep_what_it_never_says_again() {
     let mut bench = bench();
     bench.down(1, Some(Duration::ZERO));
+    for _ in 0..4 {
+        bench.up(1);
+        bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+        bench.advance(RESTART_TIME / 5);
+        bench.down(1, Some(Duration::ZERO));
+        assert_eq!(tags(&bench, 3), [11, 12], "within the restart time");
+    }
     bench.up(1);
     bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.advance(RESTART_TIME / 5);
     bench.down(1, Some(Duration::ZERO));
     assert_eq!(tags(&bench, 3), [11, 22], "what was said again is kept again");
     bench.verify();
@@ -95,6 +103,21 @@ fn rfc7313_4_whoever_asks_for_everything_during_recovery_gets_its_end_of_rib() {
     assert!(!bench.peers[&5].end_of_rib, "nobody has said everything yet");
     bench.advance(Duration::from_secs(60));
     assert!(bench.peers[&5].end_of_rib);
+}
+
+#[test]
+fn rfc4724_4_1_what_the_last_peer_says_goes_out_before_the_end_of_rib_that_waited_for_it() {
+    let mut bench = Bench::new();
+    bench.rib.begin_recovery(bench.now, [PeerId(1), PeerId(2)]);
+    for id in 1..=2 {
+        bench.add(id, CLIENT);
+        bench.up(id);
+    }
+    bench.end_of_rib(2);
+    assert!(!bench.peers[&2].end_of_rib);
+    bench.announce_last(1, net("10.1.0.0/16"), Route::tagged(11));
+    assert!(bench.peers[&2].end_of_rib);
+    assert_eq!(bench.peers[&2].held_at_end, 1);
 }
 
 #[test]
