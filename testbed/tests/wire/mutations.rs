@@ -1,7 +1,7 @@
 //! Good messages, spoilt at random, while others look on.
 //!
-//! A run has a seed, which a failure names: `PIPIT_SEED=7 PIPIT_MUTATION_SECS=600 cargo test -p pipit-testbed --test
-//! wire mutations` runs another one, and longer.
+//! A run has a seed, which a failure names: `PIPIT_SEED=7 PIPIT_FUZZ_SECONDS=600 cargo test -p pipit-testbed --test
+//! wire fuzz_` runs another one, and longer.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -140,6 +140,37 @@ fn spoil(random: &mut Random, messages: &[Vec<u8>]) -> Vec<u8> {
         bytes[16..18].copy_from_slice(&len);
     }
     bytes
+}
+
+/// A route with attributes that nobody knows what to do with, in a message that is sound: what RFC 7606 is about.
+fn odd(random: &mut Random, peer: &Peer) -> Vec<u8> {
+    let codes = [
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 22, 23, 25, 26, 32, 35, 40, 128,
+    ];
+    let mut attributes = peer.attributes(7);
+    for _ in 0..=random.below(3) {
+        let code = match random.below(6) {
+            0 => random.octet(),
+            _ => codes[random.below(codes.len())],
+        };
+        let flags = [WELL_KNOWN, OPTIONAL, TRANSITIVE, TRANSITIVE, TRANSITIVE | 0x20, 0][random.below(6)];
+        let flags = if random.below(10) == 0 {
+            random.octet()
+        } else {
+            flags | (random.octet() & 0x10)
+        };
+        // Lengths that fit something more often than others.
+        let len = [0, 1, 3, 4, 4, 8, 12, 20, 24, 40, 300][random.below(11)] + random.below(8) / 7;
+        let value: Vec<u8> = (0..len).map(|_| random.octet()).collect();
+        match random.below(3) {
+            0 => attributes.add(flags, code, &value),
+            1 => attributes.set(flags, code, &value),
+            _ => attributes.remove(code),
+        };
+    }
+    let prefixes = ["62.1.0.0/16", "62.2.3.0/24", "62.4.5.6/32"];
+    let prefix = prefixes[random.below(3)];
+    update(&[], &attributes.encode(), &nlri(&[prefix]))
 }
 
 fn change(random: &mut Random, bytes: &mut Vec<u8>, messages: &[Vec<u8>]) {
@@ -320,9 +351,9 @@ impl Run {
 }
 
 #[test]
-fn spoilt_messages_harm_nobody_but_their_sender() {
+fn fuzz_spoilt_messages_harm_nobody_but_their_sender() {
     let seed = variable("PIPIT_SEED", 1);
-    let time = Duration::from_secs(variable("PIPIT_MUTATION_SECS", 10));
+    let time = Duration::from_secs(variable("PIPIT_FUZZ_SECONDS", 10));
     let mut random = Random(seed);
     let mut run = Run::new();
     let (memory, files) = (run.bench.memory(), run.bench.files());
@@ -345,7 +376,10 @@ fn spoilt_messages_harm_nobody_but_their_sender() {
         }
         let messages = good(&attacker);
         for _ in 0..BURST {
-            let bytes = spoil(&mut random, &messages);
+            let bytes = match random.below(3) {
+                0 => spoil(&mut random, &messages),
+                _ => odd(&mut random, &attacker),
+            };
             attacker.send(&bytes);
             sent += 1;
             if random.below(8) == 0 {
