@@ -19,6 +19,9 @@ use crate::peer::{Offer, Peer};
 
 /// Attackers, by what they are and know.
 const ATTACKERS: usize = 6;
+/// Longest messages (RFC 8654); only the last attacker may send longer ones.
+const PLAIN: usize = 4_096;
+const EXTENDED: usize = 65_535;
 /// Messages before the others are asked how they are.
 const BURST: usize = 60;
 
@@ -54,7 +57,7 @@ fn variable(name: &str, default: u64) -> u64 {
 const LINKED: [u8; 16] = [0xfd, 0x97, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
 /// Good messages of a peer, with everything in them that pipit reads.
-fn good(peer: &Peer) -> Vec<Vec<u8>> {
+fn good(peer: &Peer, max_len: usize) -> Vec<Vec<u8>> {
     let prefixes = nlri(&["62.1.0.0/16", "62.2.3.0/24", "62.4.5.6/32", "63.0.0.0/9"]);
     let prefixes6 = nlri(&["2001:db8:1::/48", "2001:db8:2:3::/64", "2001:db8::1/128"]);
     let mut rich = peer.attributes(7);
@@ -94,7 +97,8 @@ fn good(peer: &Peer) -> Vec<Vec<u8>> {
     ]
     .concat();
     set.set(WELL_KNOWN, AS_PATH, &asns);
-    let long: Vec<u32> = [peer.asn].into_iter().chain(100_000..100_600).collect();
+    let count = (max_len as u32 - 400) / 6;
+    let long: Vec<u32> = [peer.asn].into_iter().chain(100_000..100_000 + count).collect();
     let mut far = peer.attributes(12);
     far.set(WELL_KNOWN, AS_PATH, &path(&long));
     vec![
@@ -119,7 +123,7 @@ fn good(peer: &Peer) -> Vec<Vec<u8>> {
 }
 
 /// A message with a few things changed. Its header fits mostly, so that somebody looks at the rest.
-fn spoil(random: &mut Random, messages: &[Vec<u8>]) -> Vec<u8> {
+fn spoil(random: &mut Random, messages: &[Vec<u8>], max_len: usize) -> Vec<u8> {
     // The last one, NOTIFICATION, ends a session whatever else it says: it is for rare occasions.
     let pick = random.below(messages.len() * 8);
     let mut bytes = messages
@@ -134,7 +138,7 @@ fn spoil(random: &mut Random, messages: &[Vec<u8>]) -> Vec<u8> {
         change(random, &mut bytes, messages);
     }
     if random.below(40) > 0 {
-        bytes.truncate(4_096);
+        bytes.truncate(max_len);
         bytes[..16].fill(0xff);
         let len = (bytes.len() as u16).to_be_bytes();
         bytes[16..18].copy_from_slice(&len);
@@ -204,7 +208,7 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, messages: &[Vec<u8>]) {
 fn open(random: &mut Random, peer: &Peer) -> Vec<u8> {
     let offer = everything(peer.asn);
     let good = [peer.open_message(&offer)];
-    spoil(random, &good)
+    spoil(random, &good, PLAIN)
 }
 
 /// All that a peer can know.
@@ -374,10 +378,11 @@ fn fuzz_spoilt_messages_harm_nobody_but_their_sender() {
                 attacker.ending
             );
         }
-        let messages = good(&attacker);
+        let max_len = if at == ATTACKERS - 1 { EXTENDED } else { PLAIN };
+        let messages = good(&attacker, max_len);
         for _ in 0..BURST {
             let bytes = match random.below(3) {
-                0 => spoil(&mut random, &messages),
+                0 => spoil(&mut random, &messages, max_len),
                 _ => odd(&mut random, &attacker),
             };
             attacker.send(&bytes);
@@ -421,8 +426,8 @@ fn the_generator_says_the_same_for_the_same_seed_and_spoils_most_messages() {
     ];
     let mut changed = 0;
     for _ in 0..1_000 {
-        let bytes = spoil(&mut one, &messages);
-        assert_eq!(bytes, spoil(&mut other, &messages));
+        let bytes = spoil(&mut one, &messages, PLAIN);
+        assert_eq!(bytes, spoil(&mut other, &messages, PLAIN));
         changed += usize::from(!messages.contains(&bytes) && bytes[18] == UPDATE);
     }
     assert!(changed > 800, "{changed}");
