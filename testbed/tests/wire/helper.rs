@@ -253,6 +253,26 @@ fn rfc4724_4_2_what_is_not_said_again_goes_with_end_of_rib_and_not_before() {
 }
 
 #[test]
+fn rfc4724_4_2_each_family_stays_or_goes_by_its_own_bit() {
+    for second in [vec![(IPV4, FORWARDING), (IPV6, 0)], vec![(IPV4, FORWARDING)]] {
+        let mut restart_of = Restart::new();
+        let first = restart_of.offer(&restart(0, 60, &[(IPV4, FORWARDING), (IPV6, FORWARDING)]));
+        let peer = restart_of.first(&first);
+        restart_of.lose(peer, Loss::Fin);
+        restart_of.kept("the loss");
+        assert!(restart_of.watcher.has(ROUTE6));
+        let offer = restart_of.offer(&restart(RESTARTED, 60, &second));
+        let mut back = restart_of.bench.up_with(0, &offer);
+        restart_of
+            .watcher
+            .wait("IPv6 gone", |watcher| !watcher.has(ROUTE6));
+        restart_of.kept("the return");
+        back.send(&end_of_rib());
+        restart_of.gone("End-of-RIB");
+    }
+}
+
+#[test]
 fn rfc4724_4_2_of_two_restarts_in_a_row_only_the_newer_routes_stay() {
     for (flags, is_deleted) in [(0, true), (NOTIFICATIONS, false)] {
         let mut restart_of = Restart::new();

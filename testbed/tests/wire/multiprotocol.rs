@@ -169,6 +169,41 @@ fn rfc4760_6_ipv4_routes_where_only_ipv6_is_in_use_are_passed_over() {
 }
 
 #[test]
+fn rfc2545_routes_of_both_families_go_over_a_session_on_ipv6() {
+    let over_ipv6 = || Neighbour::external().over_ipv6().both_families();
+    let mut stage = Stage::with(vec![over_ipv6(), over_ipv6()]);
+    let mut sender = stage.bench.up(FIRST_FREE);
+    let mut watcher = stage.bench.up(FIRST_FREE + 1);
+    let own = crate::message::octets(sender.address);
+    let link_local: Ipv6Addr = "fe80::97:20".parse().unwrap();
+    sender.announce_v6(2, &own, &["2001:db8:50::/48"]);
+    sender.announce_v6(
+        2,
+        &[&own[..], &link_local.octets()].concat(),
+        &["2001:db8:51::/48"],
+    );
+    let mut attributes = sender.attributes(2);
+    attributes.set(WELL_KNOWN, NEXT_HOP, &[10, 97, 2, 2]);
+    sender.send(&update(&[], &attributes.encode(), &nlri(&["60.50.0.0/24"])));
+    let all = ["2001:db8:50::/48", "2001:db8:51::/48", "60.50.0.0/24"];
+    stage.everybody("all of them", |peer| {
+        all.iter().all(|prefix| mark_of(peer, prefix) == Some(2))
+    });
+    watcher.wait("all of them, on IPv6", |peer| {
+        all.iter().all(|prefix| mark_of(peer, prefix) == Some(2))
+    });
+    assert_eq!(watcher.route(all[0]).unwrap().next_hop[..16], NODE6.octets());
+    assert_eq!(
+        watcher.route(all[2]).unwrap().next_hop,
+        crate::bench::NODE.octets()
+    );
+    sender.withdraw(&all[2..]);
+    drop(sender);
+    stage.everybody("none of them", |peer| !all.iter().any(|prefix| peer.has(prefix)));
+    stage.unharmed();
+}
+
+#[test]
 fn one_update_may_say_several_things() {
     let mut stage = Stage::new();
     let [old, new, both] = ["60.41.0.0/24", "60.41.1.0/24", "60.41.2.0/24"];

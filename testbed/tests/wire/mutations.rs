@@ -1,7 +1,7 @@
 //! Good messages, spoilt at random, while others look on.
 //!
-//! A run has a seed, which a failure names: `PIPIT_SEED=7 PIPIT_MUTATION_SECS=600 cargo test -p pipit-testbed --test
-//! wire mutations` runs another one, and longer.
+//! A run has a seed, which a failure names: `PIPIT_SEED=7 PIPIT_FUZZ_SECONDS=600 cargo test -p pipit-testbed --test
+//! wire fuzz_` runs another one, and longer.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -19,6 +19,9 @@ use crate::peer::{Offer, Peer};
 
 /// Attackers, by what they are and know.
 const ATTACKERS: usize = 6;
+/// Longest messages (RFC 8654); only the last attacker may send longer ones.
+const PLAIN: usize = 4_096;
+const EXTENDED: usize = 65_535;
 /// Messages before the others are asked how they are.
 const BURST: usize = 60;
 
@@ -54,7 +57,7 @@ fn variable(name: &str, default: u64) -> u64 {
 const LINKED: [u8; 16] = [0xfd, 0x97, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
 /// Good messages of a peer, with everything in them that pipit reads.
-fn good(peer: &Peer) -> Vec<Vec<u8>> {
+fn good(peer: &Peer, max_len: usize) -> Vec<Vec<u8>> {
     let prefixes = nlri(&["62.1.0.0/16", "62.2.3.0/24", "62.4.5.6/32", "63.0.0.0/9"]);
     let prefixes6 = nlri(&["2001:db8:1::/48", "2001:db8:2:3::/64", "2001:db8::1/128"]);
     let mut rich = peer.attributes(7);
@@ -94,7 +97,8 @@ fn good(peer: &Peer) -> Vec<Vec<u8>> {
     ]
     .concat();
     set.set(WELL_KNOWN, AS_PATH, &asns);
-    let long: Vec<u32> = [peer.asn].into_iter().chain(100_000..100_600).collect();
+    let count = (max_len as u32 - 400) / 6;
+    let long: Vec<u32> = [peer.asn].into_iter().chain(100_000..100_000 + count).collect();
     let mut far = peer.attributes(12);
     far.set(WELL_KNOWN, AS_PATH, &path(&long));
     vec![
@@ -119,7 +123,7 @@ fn good(peer: &Peer) -> Vec<Vec<u8>> {
 }
 
 /// A message with a few things changed. Its header fits mostly, so that somebody looks at the rest.
-fn spoil(random: &mut Random, messages: &[Vec<u8>]) -> Vec<u8> {
+fn spoil(random: &mut Random, messages: &[Vec<u8>], max_len: usize) -> Vec<u8> {
     // The last one, NOTIFICATION, ends a session whatever else it says: it is for rare occasions.
     let pick = random.below(messages.len() * 8);
     let mut bytes = messages
@@ -134,12 +138,43 @@ fn spoil(random: &mut Random, messages: &[Vec<u8>]) -> Vec<u8> {
         change(random, &mut bytes, messages);
     }
     if random.below(40) > 0 {
-        bytes.truncate(4_096);
+        bytes.truncate(max_len);
         bytes[..16].fill(0xff);
         let len = (bytes.len() as u16).to_be_bytes();
         bytes[16..18].copy_from_slice(&len);
     }
     bytes
+}
+
+/// A route with attributes that nobody knows what to do with, in a message that is sound: what RFC 7606 is about.
+fn odd(random: &mut Random, peer: &Peer) -> Vec<u8> {
+    let codes = [
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 22, 23, 25, 26, 32, 35, 40, 128,
+    ];
+    let mut attributes = peer.attributes(7);
+    for _ in 0..=random.below(3) {
+        let code = match random.below(6) {
+            0 => random.octet(),
+            _ => codes[random.below(codes.len())],
+        };
+        let flags = [WELL_KNOWN, OPTIONAL, TRANSITIVE, TRANSITIVE, TRANSITIVE | 0x20, 0][random.below(6)];
+        let flags = if random.below(10) == 0 {
+            random.octet()
+        } else {
+            flags | (random.octet() & 0x10)
+        };
+        // Lengths that fit something more often than others.
+        let len = [0, 1, 3, 4, 4, 8, 12, 20, 24, 40, 300][random.below(11)] + random.below(8) / 7;
+        let value: Vec<u8> = (0..len).map(|_| random.octet()).collect();
+        match random.below(3) {
+            0 => attributes.add(flags, code, &value),
+            1 => attributes.set(flags, code, &value),
+            _ => attributes.remove(code),
+        };
+    }
+    let prefixes = ["62.1.0.0/16", "62.2.3.0/24", "62.4.5.6/32"];
+    let prefix = prefixes[random.below(3)];
+    update(&[], &attributes.encode(), &nlri(&[prefix]))
 }
 
 fn change(random: &mut Random, bytes: &mut Vec<u8>, messages: &[Vec<u8>]) {
@@ -173,7 +208,7 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, messages: &[Vec<u8>]) {
 fn open(random: &mut Random, peer: &Peer) -> Vec<u8> {
     let offer = everything(peer.asn);
     let good = [peer.open_message(&offer)];
-    spoil(random, &good)
+    spoil(random, &good, PLAIN)
 }
 
 /// All that a peer can know.
@@ -320,9 +355,9 @@ impl Run {
 }
 
 #[test]
-fn spoilt_messages_harm_nobody_but_their_sender() {
+fn fuzz_spoilt_messages_harm_nobody_but_their_sender() {
     let seed = variable("PIPIT_SEED", 1);
-    let time = Duration::from_secs(variable("PIPIT_MUTATION_SECS", 10));
+    let time = Duration::from_secs(variable("PIPIT_FUZZ_SECONDS", 10));
     let mut random = Random(seed);
     let mut run = Run::new();
     let (memory, files) = (run.bench.memory(), run.bench.files());
@@ -343,9 +378,13 @@ fn spoilt_messages_harm_nobody_but_their_sender() {
                 attacker.ending
             );
         }
-        let messages = good(&attacker);
+        let max_len = if at == ATTACKERS - 1 { EXTENDED } else { PLAIN };
+        let messages = good(&attacker, max_len);
         for _ in 0..BURST {
-            let bytes = spoil(&mut random, &messages);
+            let bytes = match random.below(3) {
+                0 => spoil(&mut random, &messages, max_len),
+                _ => odd(&mut random, &attacker),
+            };
             attacker.send(&bytes);
             sent += 1;
             if random.below(8) == 0 {
@@ -387,8 +426,8 @@ fn the_generator_says_the_same_for_the_same_seed_and_spoils_most_messages() {
     ];
     let mut changed = 0;
     for _ in 0..1_000 {
-        let bytes = spoil(&mut one, &messages);
-        assert_eq!(bytes, spoil(&mut other, &messages));
+        let bytes = spoil(&mut one, &messages, PLAIN);
+        assert_eq!(bytes, spoil(&mut other, &messages, PLAIN));
         changed += usize::from(!messages.contains(&bytes) && bytes[18] == UPDATE);
     }
     assert!(changed > 800, "{changed}");

@@ -199,6 +199,42 @@ fn rfc4724_4_1_an_orderly_end_keeps_the_routes_and_says_nothing_that_would_lose_
 }
 
 #[test]
+fn rfc4724_4_1_after_an_orderly_end_the_next_start_is_a_restart_as_well() {
+    let mut bench = bench();
+    let mut peer = bench.up_with(0, &knowing(&bench, 0));
+    peer.announce(1, &["60.1.0.0/24", "60.1.1.0/24"]);
+    let patience = Duration::from_secs(20);
+    let has = |routes: &String, net: &str| routes.contains(net);
+    wait::until(
+        "the routes",
+        patience,
+        || kernel(&bench),
+        |routes| has(routes, "60.1.1.0"),
+    );
+    assert_eq!(bench.pipit.terminate(), Some(0));
+    drop(peer);
+    bench.pipit.resume(&bench.node);
+    bench.wait_listening();
+    let mut peer = bench.up_with(0, &knowing(&bench, 0));
+    let (is_restarting, ipv4, _) = bits(&peer);
+    assert!(is_restarting && ipv4 == Some(true), "{:02x?}", peer.open);
+    assert!(
+        has(&kernel(&bench), "60.1.1.0"),
+        "gone before the peer could say it again"
+    );
+    peer.announce(1, &["60.1.0.0/24"]);
+    peer.send(&end_of_rib());
+    peer.send(&end_of_rib6());
+    wait::until(
+        "the sweep",
+        patience,
+        || kernel(&bench),
+        |routes| !has(routes, "60.1.1.0"),
+    );
+    assert!(has(&kernel(&bench), "60.1.0.0"));
+}
+
+#[test]
 fn rfc4271_8_2_2_whoever_knows_no_restarts_is_told_of_the_end() {
     let mut bench = bench();
     let mut peer = bench.up(0);

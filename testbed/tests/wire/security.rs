@@ -54,6 +54,8 @@ fn a_stranger_gets_not_one_octet_however_often_it_comes() {
         }
         assert_eq!(all_of(stream), [] as [u8; 0]);
     }
+    // Nor a line in the log, which it could fill.
+    assert!(!bench.pipit.log().contains(STRANGER));
     well(&mut sender, &mut watcher, "60.1.0.0/24");
     wait::until("the files", PATIENCE, || bench.files(), |now| *now <= before);
 }
