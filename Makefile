@@ -41,6 +41,8 @@ sessions:
 fuzz:
 	PIPIT_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --release -p pipit-bgp --test fuzz_corpus fuzz_ -- --nocapture --test-threads=2
 	PIPIT_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --release -p pipit-rib --test engine fuzz_ -- --nocapture
+	$(CARGO) build --profile $(PROFILE) -p pipit
+	PIPIT_FUZZ_SECONDS=$(SECONDS) $(CARGO) test --profile $(PROFILE) -p pipit-testbed --test wire fuzz_ -- --nocapture
 
 lint: layering
 	$(CARGO) fmt --check
