@@ -1,7 +1,7 @@
 //! When restart recovery is over, ours and that of peers (RFC 4724 §4).
 //!
 //! Ours has two ends. We say End-of-RIB when every expected peer has said it, or has not come up within [`SILENCE`]:
-//! a peer that is up but still sending is waited for longer, one that is itself restarting not at all, or the two
+//! a peer that is up and sending is waited for longer, one that is itself restarting not at all, or the two
 //! would wait for each other. Kernel routes that nobody asked for go later, when those have sent what they have, too,
 //! or after [`PATIENCE`]: a whole rack that starts at once forgets nothing.
 
@@ -16,7 +16,9 @@ use pipit_bgp::{Family, PeerId};
 const SILENCE: Duration = Duration::from_secs(6);
 /// How long the sweep does: longer than the retry of any peer that is alive.
 const PATIENCE: Duration = Duration::from_secs(12);
-/// How long one that is up may take to send everything.
+/// How long one that is up may say nothing before it counts as one that has said everything.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long it may take to send everything.
 const TRANSFER: Duration = Duration::from_secs(120);
 
 /// See the module.
@@ -36,8 +38,15 @@ struct Own {
     /// Expected and not up yet.
     absent: HashSet<PeerId>,
     /// Up, End-of-RIB not yet in.
-    sending: HashMap<PeerId, Sender>,
+    sending: HashMap<PeerId, Sending>,
     is_announced: bool,
+}
+
+/// A peer whose End-of-RIB is waited for, and how long.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    kind: Sender,
+    until: Instant,
 }
 
 /// What is known of the End-of-RIB of a peer that is up.
@@ -65,10 +74,16 @@ impl Own {
     fn give_up(&mut self, now: Instant) {
         if now >= self.began + PATIENCE {
             self.absent.clear();
-            self.sending.retain(|_, sender| *sender != Sender::Unmarked);
         }
-        if now >= self.began + TRANSFER {
-            self.sending.clear();
+        self.sending.retain(|_, sending| now < sending.until);
+    }
+
+    /// How long a peer of this kind is waited for that was heard now.
+    fn until(&self, kind: Sender, now: Instant) -> Instant {
+        match kind {
+            Sender::Steady => (now + QUIET).min(self.began + TRANSFER),
+            Sender::Restarting => self.began + TRANSFER,
+            Sender::Unmarked => self.began + PATIENCE,
         }
     }
 
@@ -78,16 +93,17 @@ impl Own {
     }
 
     fn waits_for(&self, kind: Sender) -> bool {
-        self.sending.values().any(|sender| *sender == kind)
+        self.sending.values().any(|sending| sending.kind == kind)
     }
 
-    fn next_deadline(&self) -> Instant {
-        let wait = match (self.absent.is_empty(), self.waits_for(Sender::Unmarked)) {
-            (false, _) if !self.is_announced && !self.waits_for(Sender::Steady) => SILENCE,
-            (true, false) => TRANSFER,
-            _ => PATIENCE,
+    fn next_deadline(&self) -> Option<Instant> {
+        let wait = match self.is_announced || self.waits_for(Sender::Steady) {
+            true => PATIENCE,
+            false => SILENCE,
         };
-        self.began + wait
+        let absent = (!self.absent.is_empty()).then(|| self.began + wait);
+        let sending = self.sending.values().map(|sending| sending.until);
+        sending.chain(absent).min()
     }
 }
 
@@ -111,15 +127,26 @@ impl Recovery {
         self.own.as_ref().is_some_and(|own| !own.is_announced)
     }
 
-    pub(crate) fn up(&mut self, id: PeerId, restart: Option<&PeerRestart>) {
+    pub(crate) fn up(&mut self, now: Instant, id: PeerId, restart: Option<&PeerRestart>) {
         if let Some(own) = &mut self.own {
             own.absent.remove(&id);
-            let sender = match restart {
+            let kind = match restart {
                 None => Sender::Unmarked,
                 Some(restart) if restart.restarting => Sender::Restarting,
                 Some(_) => Sender::Steady,
             };
-            own.sending.insert(id, sender);
+            let until = own.until(kind, now);
+            own.sending.insert(id, Sending { kind, until });
+        }
+    }
+
+    /// The peer has sent routes.
+    pub(crate) fn heard(&mut self, now: Instant, id: PeerId) {
+        if let Some(own) = &mut self.own
+            && let Some(Sending { kind, .. }) = own.sending.get(&id).copied()
+        {
+            let until = own.until(kind, now);
+            own.sending.insert(id, Sending { kind, until });
         }
     }
 
@@ -202,7 +229,7 @@ impl Recovery {
             .values()
             .chain(self.long_lived.values())
             .copied()
-            .chain(self.own.as_ref().map(Own::next_deadline))
+            .chain(self.own.as_ref().and_then(Own::next_deadline))
             .min()
     }
 }
@@ -251,8 +278,8 @@ mod tests {
     #[test]
     fn rfc4724_4_1_two_that_restart_do_not_wait_for_each_other_to_speak_but_to_forget() {
         let (now, mut recovery) = recovery(2);
-        recovery.up(PeerId(0), Some(&restart(false)));
-        recovery.up(PeerId(1), Some(&restart(true)));
+        recovery.up(now, PeerId(0), Some(&restart(false)));
+        recovery.up(now, PeerId(1), Some(&restart(true)));
         assert_eq!(steps(&mut recovery, now), []);
         recovery.complete(PeerId(0));
         assert_eq!(steps(&mut recovery, now), [Step::Announce]);
@@ -260,7 +287,7 @@ mod tests {
         assert_eq!(steps(&mut recovery, now + PATIENCE), []);
         // Its daemon dies once more.
         recovery.down(PeerId(1));
-        recovery.up(PeerId(1), Some(&restart(true)));
+        recovery.up(now, PeerId(1), Some(&restart(true)));
         recovery.complete(PeerId(1));
         assert_eq!(steps(&mut recovery, now), [Step::Sweep]);
     }
@@ -268,7 +295,7 @@ mod tests {
     #[test]
     fn a_peer_without_graceful_restart_has_some_seconds_to_send_its_routes() {
         let (now, mut recovery) = recovery(1);
-        recovery.up(PeerId(0), None);
+        recovery.up(now, PeerId(0), None);
         assert_eq!(steps(&mut recovery, now), [Step::Announce]);
         assert_eq!(recovery.next_deadline(), Some(now + PATIENCE));
         assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Sweep]);
@@ -277,10 +304,26 @@ mod tests {
     #[test]
     fn a_restarting_peer_that_never_ends_is_given_up() {
         let (now, mut recovery) = recovery(1);
-        recovery.up(PeerId(0), Some(&restart(true)));
+        recovery.up(now, PeerId(0), Some(&restart(true)));
         assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Announce]);
         assert_eq!(recovery.next_deadline(), Some(now + TRANSFER));
         assert_eq!(steps(&mut recovery, now + TRANSFER), [Step::Sweep]);
         assert_eq!(recovery.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_peer_that_never_says_end_of_rib_has_said_everything_when_it_is_quiet() {
+        let (now, mut recovery) = recovery(1);
+        recovery.up(now, PeerId(0), Some(&restart(false)));
+        recovery.heard(now + QUIET / 2, PeerId(0));
+        assert_eq!(steps(&mut recovery, now + QUIET), []);
+        let end = now + QUIET / 2 + QUIET;
+        assert_eq!(recovery.next_deadline(), Some(end));
+        assert_eq!(steps(&mut recovery, end), [Step::Announce, Step::Sweep]);
+        // One that goes on for ever is not waited for as long.
+        recovery.begin(now, [PeerId(0)]);
+        recovery.up(now, PeerId(0), Some(&restart(false)));
+        recovery.heard(now + TRANSFER, PeerId(0));
+        assert_eq!(steps(&mut recovery, now + TRANSFER).len(), 2);
     }
 }

@@ -111,7 +111,7 @@ impl Rib {
             .filter(|family| !kept.contains(*family))
             .collect();
         peer.retained = peer.retained.intersection(kept);
-        self.recovery.up(id, negotiated.graceful_restart.as_ref());
+        self.recovery.up(now, id, negotiated.graceful_restart.as_ref());
         if !peer.retained.is_empty() {
             self.recovery.retain_until(id, now + TRANSFER);
         }

@@ -80,6 +80,7 @@ impl Rib {
         }
         let settings = Arc::clone(&peer.settings);
         let families = session.families;
+        self.recovery.heard(now, id);
         for item in &batch.items {
             match item {
                 BatchItem::Announce {
