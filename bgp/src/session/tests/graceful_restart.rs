@@ -135,6 +135,25 @@ fn rfc8538_4_hold_timer_expiry_keeps_routes_only_with_the_n_bit() {
 }
 
 #[test]
+fn rfc8538_4_whoever_sends_a_notification_keeps_routes_too_but_not_those_that_were_too_many() {
+    let kept = |restart, error| {
+        let mut bench = Bench::mesh(|c| c.graceful_restart = restart, |c| c.passive = true).start();
+        let now = bench.now;
+        bench.ends[0]
+            .session
+            .reset(now, &Notification::new(error), "of a test".into());
+        bench.settle();
+        [0, 1].map(|end: usize| bench.ends[end].downs[0].retain)
+    };
+    let ipv4 = FamilySet::only(Family::Ipv4Unicast);
+    let (on, off) = (GracefulRestart::default(), GracefulRestart::Off);
+    assert_eq!(kept(on, ErrorCode::ADMINISTRATIVE_RESET), [ipv4, ipv4]);
+    assert_eq!(kept(on, ErrorCode { code: 3, subcode: 1 }), [ipv4, ipv4]);
+    assert_eq!(kept(on, ErrorCode::MAX_PREFIXES), [FamilySet::EMPTY, ipv4]);
+    assert_eq!(kept(off, ErrorCode::ADMINISTRATIVE_RESET), [FamilySet::EMPTY; 2]);
+}
+
+#[test]
 fn rfc8538_4_our_own_change_of_settings_keeps_routes_unless_it_is_another_peer() {
     let kept = |edit: fn(&mut PeerConfig)| {
         let mut bench = Bench::mesh(|_| (), |c| c.passive = true).start();
