@@ -42,6 +42,8 @@ pub mod path {
     pub const DRAIN: &str = "/v1/drain";
     /// POST: [`super::Drained`].
     pub const UNDRAIN: &str = "/v1/undrain";
+    /// POST with [`crate::control::query::ResetParams`]: [`super::Reset`].
+    pub const RESET: &str = "/v1/peers/reset";
     /// GET: [`super::Verified`].
     pub const VERIFY: &str = "/v1/debug/verify";
     /// POST: [`super::Released`].
@@ -516,6 +518,20 @@ pub struct Drained {
     pub drained: bool,
     /// Drained by the annotation `pipit.io/usable: "false"` of its Node, whatever the command said.
     pub by_annotation: bool,
+}
+
+/// What `pipit reset` brought about.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reset {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Reset`.
+    pub kind: String,
+    /// The peer's name.
+    pub name: String,
+    /// There was a session, and it has ended with Cease/Administrative Reset; otherwise the peer is tried now.
+    pub was_established: bool,
 }
 
 /// What `pipit debug verify` found.

@@ -82,6 +82,14 @@ impl FibQuery {
     }
 }
 
+/// The query string of [`crate::control::protocol::path::RESET`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetParams {
+    /// The name of a peer.
+    pub name: String,
+}
+
 /// The query string of [`crate::control::protocol::path::ROUTES`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

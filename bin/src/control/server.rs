@@ -20,9 +20,9 @@ use crate::control::api::{ApiError, ControlApi};
 use crate::control::connections::Connections;
 use crate::control::protocol::{
     API_VERSION, DaemonStatus, Drained, ErrorBody, ErrorReason, FibDiff, FibSync, NDJSON, PeerList,
-    ProblemList, Released, Verified, path,
+    ProblemList, Released, Reset, Verified, path,
 };
-use crate::control::query::{FibParams, FibQuery, QueryError, RouteParams, RouteQuery};
+use crate::control::query::{FibParams, FibQuery, QueryError, ResetParams, RouteParams, RouteQuery};
 use crate::control::stream;
 
 /// Largest request body.
@@ -75,6 +75,7 @@ fn router<A: ControlApi>(api: A) -> Router {
         .route(path::RELEASE, post(release::<A>))
         .route(path::DRAIN, post(drain::<A>))
         .route(path::UNDRAIN, post(undrain::<A>))
+        .route(path::RESET, post(reset::<A>))
         .route(path::VERIFY, get(verify::<A>))
         .fallback(async || Refusal::new(ErrorReason::NotFound, "no such path"))
         .method_not_allowed_fallback(async || Refusal::method_not_allowed())
@@ -110,6 +111,13 @@ async fn drain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Ref
 
 async fn undrain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
     Ok(Json(api.drain(false).await?))
+}
+
+async fn reset<A: ControlApi>(
+    State(api): State<A>,
+    params: Result<Query<ResetParams>, QueryRejection>,
+) -> Result<Json<Reset>, Refusal> {
+    Ok(Json(api.reset(params?.0.name).await?))
 }
 
 async fn verify<A: ControlApi>(State(api): State<A>) -> Result<Json<Verified>, Refusal> {

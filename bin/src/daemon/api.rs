@@ -10,6 +10,8 @@ use pipit_bgp::bfd::BfdView;
 use pipit_bgp::io::SpeakerHandle;
 use pipit_bgp::session::query::{NegotiatedView, SessionView, State};
 use pipit_bgp::wire::attr::Origin as WireOrigin;
+use pipit_bgp::wire::iana::ErrorCode;
+use pipit_bgp::wire::notification::Notification;
 use pipit_bgp::{FamilyMap, PeerId};
 use pipit_datastore::backend::StoreStatus;
 use pipit_datastore::desired::SessionSource;
@@ -24,7 +26,7 @@ use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
     API_VERSION, AsPathElement, BfdItem, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff,
     FibItem, FibNextHop, FibSync, HeldItem, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem,
-    RouteItem, Verified,
+    Reset, RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
 use crate::daemon::fib_diff;
@@ -196,6 +198,29 @@ impl ControlApi for Api {
             kind: "Drained".into(),
             drained: is_drained,
             by_annotation: self.is_drained_by_annotation(),
+        })
+    }
+
+    async fn reset(&self, name: String) -> Result<Reset, ApiError> {
+        let sessions = self.speaker.sessions().await.sessions;
+        let Some((id, view)) = sessions.into_iter().find(|(_, view)| view.name == name) else {
+            return Err(ApiError::NotFound { what: "peer", name });
+        };
+        let was_established = view.state == State::Established;
+        if was_established {
+            let notification = Notification::new(ErrorCode::ADMINISTRATIVE_RESET);
+            self.speaker
+                .reset_peer(id, notification, "reset by command".to_owned())
+                .await;
+        }
+        // Whoever asks for a reset does not want to wait for it.
+        self.speaker.retry_peer(id).await;
+        tracing::info!(peer = %name, was_established, "reset by command");
+        Ok(Reset {
+            api_version: API_VERSION.into(),
+            kind: "Reset".into(),
+            name,
+            was_established,
         })
     }
 

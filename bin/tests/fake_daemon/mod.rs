@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use pipit::control::api::{ApiError, ControlApi, Page, PageRequest};
 use pipit::control::protocol::{
     API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff, FibItem,
-    FibNextHop, FibSync, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    FibNextHop, FibSync, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, Reset, RouteItem,
     Verified,
 };
 use pipit::control::query::{FibQuery, RouteQuery, Selection};
@@ -71,6 +71,15 @@ impl ControlApi for FakeApi {
             drained: false,
             waiting: None,
             kernel: KernelCounts::default(),
+        })
+    }
+
+    async fn reset(&self, name: String) -> Result<Reset, ApiError> {
+        Ok(Reset {
+            api_version: "pipit/v1".into(),
+            kind: "Reset".into(),
+            was_established: self.is_healthy,
+            name,
         })
     }
 
