@@ -126,6 +126,7 @@ pub(super) fn reset_reasons(old: &PeerConfig, new: &PeerConfig) -> Vec<&'static 
         first_retry: _,
         connect_retry: _,
         idle_hold: _,
+        delay_open: _,
         send_hold: _,
         bfd: _,
     } = new;

@@ -45,6 +45,9 @@ pub struct PeerConfig {
     pub connect_retry: Duration,
     /// First time spent in Idle after an error; doubles to 60 s, never below this.
     pub idle_hold: Duration,
+    /// How long a new connection waits for the peer's OPEN before ours goes out (RFC 4271 §8.1.1 DelayOpenTime); zero:
+    /// ours goes out at once.
+    pub delay_open: Duration,
     /// RFC 9687 send hold time; `None`: twice the negotiated hold time, at least 8 minutes.
     pub send_hold: Option<Duration>,
     /// ADD-PATH offered (RFC 7911).
@@ -89,6 +92,7 @@ impl PeerConfig {
             first_retry: Duration::from_secs(1),
             connect_retry: Duration::from_secs(5),
             idle_hold: Duration::from_secs(1),
+            delay_open: Duration::ZERO,
             send_hold: None,
             add_path: AddPath::Both,
             graceful_restart: GracefulRestart::default(),

@@ -183,6 +183,11 @@ impl Session {
         self.extensions.idle_hold.unwrap_or(IDLE_HOLD)
     }
 
+    /// How long a new connection waits for the neighbour's OPEN.
+    pub fn delay_open(&self) -> Duration {
+        self.extensions.delay_open.unwrap_or_default()
+    }
+
     /// ADD-PATH to offer.
     pub fn add_path(&self) -> AddPath {
         self.extensions.add_path.unwrap_or(AddPath::Both)
@@ -254,6 +259,7 @@ impl Session {
             first_retry: self.first_retry(),
             connect_retry: self.connect_retry(),
             idle_hold: self.idle_hold(),
+            delay_open: self.delay_open(),
             send_hold: extensions.send_hold,
             add_path: self.add_path(),
             graceful_restart: self.graceful_restart(),

@@ -140,8 +140,9 @@ impl SessionSetting {
             SessionSetting::Timers => {
                 let send_hold = session.extensions.send_hold.map(secs);
                 let (retry, idle) = (secs(session.connect_retry()), secs(session.idle_hold()));
+                let delay_open = secs(session.delay_open());
                 format!(
-                    "retry {retry}, back-off {idle}, send hold {}",
+                    "retry {retry}, back-off {idle}, delay open {delay_open}, send hold {}",
                     or(send_hold, "default")
                 )
             }
@@ -248,6 +249,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         hold_time: _,
         connect_retry: _,
         idle_hold: _,
+        delay_open: _,
         send_hold,
         max_prefixes: _,
         families: _,
@@ -264,8 +266,8 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
     let was = old.extensions.as_ref();
     let origin = (&old.name, old.source, &old.resource) != (name, *source, resource);
     let restart_time = old.graceful_restart_secs != *graceful_restart_secs;
-    let timers = (old.connect_retry(), old.idle_hold(), &was.send_hold)
-        != (new.connect_retry(), new.idle_hold(), send_hold);
+    let waits = |session: &Session| (session.connect_retry(), session.idle_hold(), session.delay_open());
+    let timers = (waits(old), &was.send_hold) != (waits(new), send_hold);
     let is_client = old.is_route_reflector_client() != new.is_route_reflector_client();
     [
         (origin, SessionSetting::Origin),

@@ -25,6 +25,8 @@ pub struct PeerExtensions {
     pub connect_retry: Option<Duration>,
     /// First back-off after an error.
     pub idle_hold: Option<Duration>,
+    /// How long a connection waits for the peer's OPEN before ours goes out (RFC 4271 §8.1.1 DelayOpenTime).
+    pub delay_open: Option<Duration>,
     /// RFC 9687 send hold time.
     pub send_hold: Option<Duration>,
     /// Prefixes above which the session ends.
@@ -212,6 +214,11 @@ impl PeerExtensions {
             ),
             "connect-retry" => take(&mut self.connect_retry, from_one_second(text), FROM_ONE_SECOND),
             "idle-hold" => take(&mut self.idle_hold, from_one_second(text), FROM_ONE_SECOND),
+            "delay-open" => take(
+                &mut self.delay_open,
+                delay_open(text),
+                "a duration from 0s to 240s",
+            ),
             "send-hold-time" => take(&mut self.send_hold, from_one_second(text), FROM_ONE_SECOND),
             "max-prefixes" => take(&mut self.max_prefixes, text.parse().ok(), "a number"),
             "families" => take(&mut self.families, families(text), "a list of ipv4, ipv6"),
@@ -317,6 +324,11 @@ fn hold_time(text: &str) -> Option<Duration> {
 
 fn from_one_second(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|duration| *duration >= Duration::from_secs(1))
+}
+
+/// No longer than the peer would wait for us.
+fn delay_open(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|duration| *duration <= Duration::from_secs(240))
 }
 
 /// Items of a list, separated by commas or white space.
@@ -432,11 +444,11 @@ mod tests {
             "pipit.io/extended-next-hop": true, "pipit.io/graceful-restart": "helper",
             "pipit.io/route-reflector-client": "false", "pipit.io/role": "rs-client",
             "pipit.io/bfd": "tx=100ms multiplier=5", "pipit.io/local-preference-accept": "true",
-            "pipit.io/enforce-first-as": "true",
+            "pipit.io/enforce-first-as": "true", "pipit.io/delay-open": "500ms",
             "example.com/other": "x",
         }));
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(read.said.len(), 15);
+        assert_eq!(read.said.len(), 16);
         assert_eq!(
             PeerExtensions {
                 said: Vec::new(),
@@ -447,6 +459,7 @@ mod tests {
                 hold_time: Some(Duration::from_secs(9)),
                 connect_retry: Some(Duration::from_secs(1)),
                 idle_hold: Some(Duration::from_secs(2)),
+                delay_open: Some(Duration::from_millis(500)),
                 send_hold: Some(Duration::from_secs(480)),
                 max_prefixes: Some(100),
                 families: Some(Family::ALL.into_iter().collect()),
@@ -472,7 +485,7 @@ mod tests {
         let (read, problems) = peer(json!({
             "pipit.io/hold-time": "2s", "pipit.io/colour": "red", "pipit.io/bfd": "tx=fast",
             "pipit.io/families": "", "pipit.io/passive": "maybe", "pipit.io/connect-retry": "10ms",
-            "pipit.io/idle-hold": "",
+            "pipit.io/idle-hold": "", "pipit.io/delay-open": "5m",
         }));
         assert_eq!(read, PeerExtensions::default());
         assert_eq!(
@@ -481,6 +494,7 @@ mod tests {
                 "bfd",
                 "colour",
                 "connect-retry",
+                "delay-open",
                 "families",
                 "hold-time",
                 "idle-hold",

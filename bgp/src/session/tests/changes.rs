@@ -7,12 +7,13 @@ use crate::session::config::{AddPath, Bfd, Role};
 type Edit = fn(&mut PeerConfig);
 
 /// Every field of [`PeerConfig`], and what its change is called where it resets; `None`: live.
-const FIELDS: [(Edit, Option<&str>); 24] = [
+const FIELDS: [(Edit, Option<&str>); 25] = [
     (|c| c.name = "Global_x".into(), None),
     (|c| c.port = 1790, None),
     (|c| c.passive = true, None),
     (|c| c.keepalive = Some(Duration::from_secs(1)), None),
     (|c| c.connect_retry = Duration::from_secs(9), None),
+    (|c| c.delay_open = Duration::from_secs(9), None),
     (|c| c.idle_hold = Duration::from_secs(9), None),
     (|c| c.send_hold = Some(Duration::from_secs(9)), None),
     (|c| c.bfd = Some(BFD), None),
