@@ -181,6 +181,8 @@ fn session(
         allowed_local_as: 0,
         import_filters: shared.no_filters.clone(),
         export_filters: shared.no_filters.clone(),
+        other_import_filters: shared.no_filters.clone(),
+        other_export_filters: shared.no_filters.clone(),
         held: is_unauthenticated.then_some(Held::PasswordMissing),
         interface: None,
         password: shared.password.clone(),

@@ -36,6 +36,7 @@ use crate::model::{
     BlockState, ClusterExtensions, Community, FilterRules, LogSeverity, NodeExtensions, PeerType,
 };
 use context::Context;
+use filters::Filters;
 use mesh::Mesh;
 use peers::Sessions;
 use problems::ProblemSet;
@@ -303,6 +304,8 @@ pub struct Planner {
     environment: Environment,
     mesh: Option<(MeshInputs, Mesh)>,
     sessions: Option<(SessionInputs, Sessions)>,
+    /// With the version that they are of.
+    filters: Option<(u64, Filters)>,
 }
 
 impl Planner {
@@ -313,6 +316,7 @@ impl Planner {
             environment,
             mesh: None,
             sessions: None,
+            filters: None,
         }
     }
 
@@ -350,12 +354,22 @@ impl Planner {
             self.sessions = Some((inputs, peers::sessions(&context, &mesh)));
             self.mesh = Some((inputs.mesh, mesh));
         }
+        let version = cache.filters_version();
+        if self.filters.as_ref().is_none_or(|(last, _)| *last != version) {
+            self.filters = Some((version, filters::filters(cache)));
+        }
         let (_, sessions) = self.sessions.get_or_insert_with(Default::default);
-        Ok(assemble(&context, router_id, sessions))
+        let (_, filters) = self.filters.get_or_insert_with(Default::default);
+        Ok(assemble(&context, router_id, sessions, filters))
     }
 }
 
-fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> DesiredState {
+fn assemble(
+    context: &Context<'_>,
+    router_id: RouterId,
+    sessions: &Sessions,
+    filters: &Filters,
+) -> DesiredState {
     let mut problems = ProblemSet::default();
     problems.add_unreadable(context.cache, Some(context.name));
     problems.extend(&sessions.problems);
@@ -370,7 +384,7 @@ fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> 
     let communities = communities::communities(context);
     let family = |family: Family| {
         let enabled = context.address(family).is_some();
-        let all_filters = Arc::new(filters::filters(context, family));
+        let all_filters = Arc::clone(&filters[family]);
         FamilyState {
             enabled,
             address: context.address(family),

@@ -44,11 +44,21 @@ pub(super) fn sessions(context: &Context<'_>, mesh: &Mesh) -> Sessions {
 struct Shared {
     resource: Arc<str>,
     extensions: Arc<PeerExtensions>,
-    import_filters: Arc<[String]>,
-    export_filters: Arc<[String]>,
-    has_invalid_filter: bool,
+    filters: Filters,
+    /// Of the other family, if the sessions carry it.
+    other_filters: Filters,
     password_ref: Option<Arc<SecretRef>>,
     password: Option<Arc<Secret>>,
+}
+
+/// A BGPPeer's filters in one family.
+#[derive(Default)]
+struct Filters {
+    /// Those with rules for it, in the BGPPeer's order.
+    import: Arc<[String]>,
+    export: Arc<[String]>,
+    /// Whether one of them cannot be read.
+    has_invalid: bool,
 }
 
 struct Builder<'c> {
@@ -145,31 +155,16 @@ impl<'c> Builder<'c> {
         kind: NeighbourKind,
     ) -> Shared {
         let resource = format!("BGPPeer/{name}");
-        let mut import_filters = Vec::new();
-        let mut export_filters = Vec::new();
-        let mut has_invalid_filter = false;
-        for filter in &peer.filters {
-            let Some(stored) = self.context.cache.filter(filter) else {
-                let message = format!("there is no BGPFilter {filter}; the name is skipped");
-                self.problems.add(&resource, "spec.filters", message);
-                continue;
-            };
-            match stored
-                .object
-                .as_ref()
-                .and_then(|filter| filter.rules[family].as_ref())
-            {
-                None => has_invalid_filter = true,
-                Some(rules) => {
-                    if !rules.import.is_empty() {
-                        import_filters.push(filter.clone());
-                    }
-                    if !rules.export.is_empty() {
-                        export_filters.push(filter.clone());
-                    }
-                }
-            }
-        }
+        let filters = self.filters(&resource, peer, family);
+        let is_carried = |family: &Family| {
+            let carried = peer.extensions.families;
+            carried.is_some_and(|families| families.contains(*family))
+        };
+        let mut others = Family::ALL.into_iter().filter(|other| *other != family);
+        let other_filters = match others.find(is_carried) {
+            Some(other) => self.filters(&resource, peer, other),
+            None => Filters::default(),
+        };
         let password_ref = peer
             .password
             .as_ref()
@@ -189,11 +184,39 @@ impl<'c> Builder<'c> {
                 Class::Reverse => peer.extensions.mirrored(),
                 Class::Global | Class::Node => peer.extensions.clone(),
             }),
-            import_filters: import_filters.into(),
-            export_filters: export_filters.into(),
-            has_invalid_filter,
+            filters,
+            other_filters,
             password_ref: password_ref.cloned().map(Arc::new),
             password,
+        }
+    }
+
+    fn filters(&mut self, resource: &str, peer: &BgpPeer, family: Family) -> Filters {
+        let (mut import, mut export) = (Vec::new(), Vec::new());
+        let mut has_invalid = false;
+        for name in &peer.filters {
+            let Some(stored) = self.context.cache.filter(name) else {
+                let message = format!("there is no BGPFilter {name}; the name is skipped");
+                self.problems.add(resource, "spec.filters", message);
+                continue;
+            };
+            let filter = stored.object.as_ref();
+            match filter.and_then(|filter| filter.rules[family].as_ref()) {
+                None => has_invalid = true,
+                Some(rules) => {
+                    if !rules.import.is_empty() {
+                        import.push(name.clone());
+                    }
+                    if !rules.export.is_empty() {
+                        export.push(name.clone());
+                    }
+                }
+            }
+        }
+        Filters {
+            import: import.into(),
+            export: export.into(),
+            has_invalid,
         }
     }
 
@@ -226,7 +249,10 @@ impl<'c> Builder<'c> {
         };
         let held = [
             (neighbour.asn.is_none(), Held::AsnMissing),
-            (shared.has_invalid_filter, Held::FilterInvalid),
+            (
+                shared.filters.has_invalid || shared.other_filters.has_invalid,
+                Held::FilterInvalid,
+            ),
             (
                 shared.password_ref.is_some() && shared.password.is_none(),
                 Held::PasswordMissing,
@@ -263,8 +289,10 @@ impl<'c> Builder<'c> {
             graceful_restart_secs: peer.restart_secs.filter(|_| !is_workload),
             keepalive_secs: peer.keepalive_secs.filter(|_| !is_workload),
             allowed_local_as: if is_address { peer.allowed_local_as } else { 0 },
-            import_filters: shared.import_filters.clone(),
-            export_filters: shared.export_filters.clone(),
+            import_filters: shared.filters.import.clone(),
+            export_filters: shared.filters.export.clone(),
+            other_import_filters: shared.other_filters.import.clone(),
+            other_export_filters: shared.other_filters.export.clone(),
             held: held
                 .into_iter()
                 .find_map(|(is_held, reason)| is_held.then_some(reason)),
