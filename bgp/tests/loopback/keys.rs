@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pipit_bgp::session::config::{PeerConfig, Secret};
 
-use crate::node::{PEER, both_up, pair};
+use crate::node::{Node, PEER, both_up, pair};
 use crate::scripted::{Ending, Scripted};
 
 fn key(text: &str) -> impl FnOnce(&mut PeerConfig) {
@@ -97,13 +97,14 @@ async fn rfc5082_a_standing_session_begins_to_check_and_ends_only_when_the_peer_
         (config.hold_time, config.ttl_security) = (Duration::from_secs(3), hops);
         nodes[at].speaker.change_peer(PEER, config).await;
     };
-    for hops in [Some(1), Some(2), None, Some(1)] {
+    for hops in [Some(1), None, Some(2)] {
         change(0, hops).await;
         change(1, hops).await;
-        for node in &nodes {
-            let heard = node.view(PEER).await.received.keepalive;
+        let heard = async |node: &Node| node.view(PEER).await.received.keepalive;
+        let before = [heard(&nodes[0]).await, heard(&nodes[1]).await];
+        for (node, before) in nodes.iter().zip(before) {
             // Longer than the hold time: what both say arrives.
-            node.shows("keepalives", PEER, |view| view.received.keepalive > heard + 4)
+            node.shows("keepalives", PEER, |view| view.received.keepalive > before + 4)
                 .await;
             assert_eq!(node.view(PEER).await.flaps, 0, "{hops:?}");
         }

@@ -295,3 +295,95 @@ impl Reconciler {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipit_datastore::backend::StoreEvent;
+    use pipit_datastore::cache::Cache;
+    use pipit_datastore::desired::{Environment, Planner};
+    use pipit_datastore::manifest::{self, ManifestItem};
+    use pipit_datastore::plan::cache_of;
+
+    /// A mesh of three nodes, and a ToR for which there is a filter.
+    const CLUSTER: [(&str, &str, &str); 5] = [
+        (
+            "Node",
+            "n1",
+            "{bgp: {ipv4Address: 10.0.0.1/24, ipv6Address: 'fd00::1/64'}}",
+        ),
+        (
+            "Node",
+            "n2",
+            "{bgp: {ipv4Address: 10.0.0.2/24, ipv6Address: 'fd00::2/64'}}",
+        ),
+        ("Node", "n3", "{bgp: {ipv4Address: 10.0.0.3/24}}"),
+        (
+            "BGPPeer",
+            "tor",
+            "{peerIP: 10.0.0.9, asNumber: 65001, filters: [f]}",
+        ),
+        ("BGPFilter", "f", "{importV4: [{action: Accept}]}"),
+    ];
+
+    fn items((kind, name, spec): (&str, &str, &str)) -> Vec<ManifestItem> {
+        let head = format!("apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: {name}}}");
+        manifest::read(&format!("{{{head}, spec: {spec}}}"), "test.yaml")
+    }
+
+    /// What an event after the first plan has looked at: sessions touched, and names gone.
+    fn after(event: (&str, &str, &str)) -> (Vec<String>, Vec<String>) {
+        let mut cache: Cache = cache_of(CLUSTER.into_iter().flat_map(items)).unwrap();
+        let mut planner = Planner::new("n1", Environment::default());
+        let before = planner.plan(&cache).unwrap();
+        assert_eq!(
+            Steps::between(None, &before).touched.len(),
+            4,
+            "all, at the start"
+        );
+        for item in items(event) {
+            let ManifestItem::Object { key, value, origin } = item else {
+                panic!("{item:?}");
+            };
+            cache.handle(StoreEvent::Put { key, value, origin });
+        }
+        let after = planner.plan(&cache).unwrap();
+        let steps = Steps::between(Some(&before), &after);
+        let touched = steps.touched.iter().map(|session| session.name.clone());
+        (
+            touched.collect(),
+            steps.gone.iter().map(ToString::to_string).collect(),
+        )
+    }
+
+    #[test]
+    fn an_event_touches_only_the_sessions_that_it_may_concern() {
+        let tor = "Global_10_0_0_9";
+        let block = (
+            "BlockAffinity",
+            "b",
+            "{node: n1, cidr: 10.65.0.0/26, state: confirmed}",
+        );
+        assert_eq!(after(block), (vec![], vec![]));
+        let pool = ("IPPool", "pods", "{cidr: 10.65.0.0/16}");
+        assert_eq!(after(pool), (vec![], vec![]));
+        let filter = ("BGPFilter", "f", "{importV4: [{action: Reject}]}");
+        assert_eq!(after(filter), (vec![tor.into()], vec![]));
+        let moved = (
+            "Node",
+            "n2",
+            "{bgp: {ipv4Address: 10.0.0.4/24, ipv6Address: 'fd00::2/64'}}",
+        );
+        let (touched, gone) = after(moved);
+        assert!(
+            touched.contains(&"Mesh_10_0_0_4".to_owned()) && !touched.contains(&"Mesh_10_0_0_3".to_owned())
+        );
+        assert_eq!(gone, ["Mesh_10_0_0_2"]);
+        let renumbered = (
+            "Node",
+            "n1",
+            "{bgp: {ipv4Address: 10.0.0.7/24, ipv6Address: 'fd00::1/64'}}",
+        );
+        assert_eq!(after(renumbered).0.len(), 4, "another router id");
+    }
+}

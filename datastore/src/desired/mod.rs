@@ -296,6 +296,20 @@ pub fn object_problems(cache: &Cache, node: Option<&str>) -> Vec<Problem> {
     problems.into_sorted()
 }
 
+/// The problems of [`desired`] that only this node has, beside those of [`object_problems`]. To look for them on every
+/// node of a large cluster, nobody has to make every node's mesh.
+///
+/// # Errors
+///
+/// As for [`desired`].
+pub fn node_problems(cache: &Cache, node: &str, environment: &Environment) -> Result<Vec<Problem>, NoPlan> {
+    let context = Context::new(cache, node, environment)?;
+    context.router_id()?;
+    let mut problems = peers::problems(&context);
+    add_idle_annotations(&context, &mut problems);
+    Ok(problems.into_sorted())
+}
+
 /// [`desired`] for one node again and again: sessions are computed anew only when something
 /// they depend on changed.
 #[derive(Clone, Debug)]
@@ -373,11 +387,7 @@ fn assemble(
     let mut problems = ProblemSet::default();
     problems.add_unreadable(context.cache, Some(context.name));
     problems.extend(&sessions.problems);
-    for annotation in context.idle_annotations() {
-        let resource = format!("BGPConfiguration/node.{}", context.name);
-        let message = "it counts on the BGPConfiguration `default` only; the annotation is passed over";
-        problems.add(resource, format!("metadata.annotations[{annotation}]"), message);
-    }
+    add_idle_annotations(context, &mut problems);
     let services = services::service_routes(context);
     let pools = pools::pools(context.cache, &mut problems);
     let aggregates = originate::aggregates(context);
@@ -426,6 +436,14 @@ fn assemble(
     };
     state.notes = notes::notes(context, &state);
     state
+}
+
+fn add_idle_annotations(context: &Context<'_>, problems: &mut ProblemSet) {
+    for annotation in context.idle_annotations() {
+        let resource = format!("BGPConfiguration/node.{}", context.name);
+        let message = "it counts on the BGPConfiguration `default` only; the annotation is passed over";
+        problems.add(resource, format!("metadata.annotations[{annotation}]"), message);
+    }
 }
 
 /// The operator's globs, then those of interfaces that are Calico's and kube-proxy's.

@@ -31,13 +31,16 @@ pub(super) struct Sessions {
 
 /// Computes all sessions of the node.
 pub(super) fn sessions(context: &Context<'_>, mesh: &Mesh) -> Sessions {
-    let mut builder = Builder::new(context);
-    for class in [Class::Global, Class::Node, Class::Reverse] {
-        for (name, peer) in context.cache.peers() {
-            builder.peer(class, name, peer);
-        }
+    Builder::with_peers(context).finish(mesh)
+}
+
+/// The problems of [`sessions`] alone, for which no mesh has to be made.
+pub(super) fn problems(context: &Context<'_>) -> ProblemSet {
+    let mut builder = Builder::with_peers(context);
+    for family in Family::ALL {
+        builder.mesh_problems(family);
     }
-    builder.finish(mesh)
+    builder.problems
 }
 
 /// What all sessions of one BGPPeer and family have in common.
@@ -88,6 +91,17 @@ impl<'c> Builder<'c> {
             host_routes: FamilyMap::default(),
             problems: ProblemSet::default(),
         }
+    }
+
+    /// The sessions of all BGPPeers.
+    fn with_peers(context: &'c Context<'c>) -> Self {
+        let mut builder = Builder::new(context);
+        for class in [Class::Global, Class::Node, Class::Reverse] {
+            for (name, peer) in context.cache.peers() {
+                builder.peer(class, name, peer);
+            }
+        }
+        builder
     }
 
     /// Makes the sessions of one BGPPeer that belong to a class.
@@ -315,29 +329,49 @@ impl<'c> Builder<'c> {
         let mesh_sessions = &mesh.sessions[family];
         let mut sessions = std::mem::take(&mut self.sessions[family]);
         if sessions.is_empty() {
-            self.report_missing_password(mesh, mesh_sessions.len());
+            self.report_missing_password(mesh.missing_password(), mesh_sessions.len());
             return mesh_sessions.clone();
         }
         sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut left = Vec::with_capacity(mesh_sessions.len());
         for session in mesh_sessions.iter() {
-            let Some(askers) = self.by_address.get(&session.address) else {
+            if !self.is_taken_from_mesh(session.address) {
                 left.push(session.clone());
-                continue;
-            };
-            for (peer, field) in askers {
-                let address = session.address;
-                let message = format!("its session with {address} takes the place of the mesh session");
-                self.problems.add(format!("BGPPeer/{peer}"), *field, message);
             }
         }
-        self.report_missing_password(mesh, left.len());
+        self.report_missing_password(mesh.missing_password(), left.len());
         Arc::new(mesh::merge(left, sessions))
     }
 
+    /// What [`Builder::with_mesh`] reports.
+    fn mesh_problems(&mut self, family: Family) {
+        let Some(own) = self.addresses[family].filter(|_| mesh::is_on(self.context)) else {
+            return;
+        };
+        let mut left = 0;
+        for (address, _, _) in mesh::others(self.context, family, own) {
+            left += usize::from(!self.is_taken_from_mesh(address));
+        }
+        let reference = self.context.cluster.mesh_password.as_ref();
+        let missing = reference.filter(|reference| self.context.password(reference).is_none());
+        self.report_missing_password(missing, left);
+    }
+
+    /// Whether a BGPPeer makes the session with a neighbour in the mesh, which is then reported.
+    fn is_taken_from_mesh(&mut self, address: IpAddr) -> bool {
+        let Some(askers) = self.by_address.get(&address) else {
+            return false;
+        };
+        for (peer, field) in askers {
+            let message = format!("its session with {address} takes the place of the mesh session");
+            self.problems.add(format!("BGPPeer/{peer}"), *field, message);
+        }
+        true
+    }
+
     /// Only a password that some session needs is missed.
-    fn report_missing_password(&mut self, mesh: &Mesh, session_count: usize) {
-        if let Some(reference) = mesh.missing_password().filter(|_| session_count > 0) {
+    fn report_missing_password(&mut self, missing: Option<&SecretRef>, session_count: usize) {
+        if let Some(reference) = missing.filter(|_| session_count > 0) {
             self.report_password("BGPConfiguration/default", "spec.nodeMeshPassword", reference);
         }
     }
