@@ -336,6 +336,10 @@ impl Session {
         self.outgoing.is_none() && self.incoming.is_none()
     }
 
+    pub(crate) fn is_established(&self) -> bool {
+        self.established().is_some()
+    }
+
     fn established(&self) -> Option<Direction> {
         [Direction::Outgoing, Direction::Incoming]
             .into_iter()

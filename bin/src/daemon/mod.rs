@@ -135,7 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 let desired = state.borrow_and_update().desired.clone();
                 // The store says more than what to do: most of its news change nothing here.
                 if let Some(desired) = desired.filter(|new| !in_force.as_ref().is_some_and(|old| Arc::ptr_eq(old, new))) {
-                    reconciler.apply(&desired).await;
+                    reconciler.apply(in_force.as_deref(), &desired).await;
                     in_force = Some(desired);
                     reconfigured.send_replace(Some(Timestamp::now()));
                 }

@@ -28,7 +28,7 @@ const MAX_KEEPALIVE_SECS: u64 = 65_535;
 
 /// A session that this node has. Fields in the order and words of `plan-contract.md` §2; what annotations add is
 /// not part of that text.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Session {
     /// Calico's session name.
     pub name: String,
@@ -72,6 +72,12 @@ pub struct Session {
     pub export_filters: Arc<[String]>,
     /// Why the session must not run.
     pub held: Option<Held>,
+    /// The same for the other family, where the session carries its routes as well (`pipit.io/families`).
+    #[serde(skip)]
+    pub other_import_filters: Arc<[String]>,
+    /// The same for export.
+    #[serde(skip)]
+    pub other_export_filters: Arc<[String]>,
     /// Interface of a link-local neighbour.
     #[serde(skip)]
     pub interface: Option<Arc<str>>,
@@ -149,6 +155,23 @@ impl Session {
     /// The family of its addresses, and of its routes unless an annotation says more.
     pub fn family(&self) -> Family {
         Family::of(self.address)
+    }
+
+    /// Filters for received and for announced routes of a family, in order; none for one that it does not carry.
+    pub fn filters(&self, family: Family) -> [&Arc<[String]>; 2] {
+        if family == self.family() {
+            [&self.import_filters, &self.export_filters]
+        } else {
+            [&self.other_import_filters, &self.other_export_filters]
+        }
+    }
+
+    /// Whether any filter judges its routes.
+    pub fn has_filters(&self) -> bool {
+        Family::ALL
+            .into_iter()
+            .flat_map(|family| self.filters(family))
+            .any(|names| !names.is_empty())
     }
 
     /// Whether it never dials.

@@ -27,7 +27,7 @@ pub enum SessionSetting {
     NextHop,
     /// TCP MD5 key.
     Password,
-    /// GTSM.
+    /// GTSM; in force at once.
     TtlSecurity,
     /// Graceful restart role.
     GracefulRestart,
@@ -73,7 +73,6 @@ impl SessionSetting {
             | SessionSetting::LocalAsn
             | SessionSetting::SourceAddress
             | SessionSetting::Password
-            | SessionSetting::TtlSecurity
             | SessionSetting::GracefulRestart
             | SessionSetting::Held
             | SessionSetting::HoldTime
@@ -91,6 +90,7 @@ impl SessionSetting {
             SessionSetting::Origin
             | SessionSetting::Port
             | SessionSetting::Passive
+            | SessionSetting::TtlSecurity
             | SessionSetting::RestartTime
             | SessionSetting::Keepalive
             | SessionSetting::Timers
@@ -106,6 +106,10 @@ impl SessionSetting {
         }
         let secs = |duration: Duration| format!("{}s", duration.as_secs_f64());
         let list = |names: &[String]| format!("[{}]", names.join(", "));
+        let lists = |names: &[String], others: &[String]| match others {
+            [] => list(names),
+            _ => format!("{} and, for the other family, {}", list(names), list(others)),
+        };
         match self {
             SessionSetting::Origin => format!("{} of {}", session.name, session.resource),
             SessionSetting::Port => session.port.unwrap_or(179).to_string(),
@@ -131,8 +135,8 @@ impl SessionSetting {
                 "hold time / 3",
             ),
             SessionSetting::AllowedLocalAs => session.allowed_local_as.to_string(),
-            SessionSetting::ImportFilters => list(&session.import_filters),
-            SessionSetting::ExportFilters => list(&session.export_filters),
+            SessionSetting::ImportFilters => lists(&session.import_filters, &session.other_import_filters),
+            SessionSetting::ExportFilters => lists(&session.export_filters, &session.other_export_filters),
             SessionSetting::Held => session
                 .held
                 .map_or_else(|| "no".to_owned(), |held| format!("{held:?}")),
@@ -239,6 +243,8 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         allowed_local_as,
         import_filters,
         export_filters,
+        other_import_filters,
+        other_export_filters,
         held,
         password,
         extensions,
@@ -300,11 +306,11 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             SessionSetting::AllowedLocalAs,
         ),
         (
-            old.import_filters != *import_filters,
+            (&old.import_filters, &old.other_import_filters) != (import_filters, other_import_filters),
             SessionSetting::ImportFilters,
         ),
         (
-            old.export_filters != *export_filters,
+            (&old.export_filters, &old.other_export_filters) != (export_filters, other_export_filters),
             SessionSetting::ExportFilters,
         ),
         (old.held != *held, SessionSetting::Held),

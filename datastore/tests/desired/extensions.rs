@@ -1,11 +1,14 @@
 //! `pipit.io/` annotations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pipit_bgp::FamilyMap;
 use pipit_bgp::session::config::{AddPath, GracefulRestart, Role};
-use pipit_datastore::desired::Environment;
+use pipit_datastore::desired::{Environment, Held};
 use pipit_datastore::lower;
 use pipit_datastore::model::MassWithdrawalGuard;
+use pipit_rib::policy::Filter;
 use serde_json::json;
 
 use crate::support::{json as at, plan_for, plan_n1, problems, session};
@@ -48,6 +51,50 @@ fn a_peers_annotations_reach_the_speaker_and_the_notes_but_not_the_json() {
     );
     let without = plan_n1(&[annotated("BGPPeer", "tor", "", spec)]);
     assert_eq!(at(&plan, "/ipv4"), at(&without, "/ipv4"));
+}
+
+type Names = Vec<String>;
+
+#[test]
+fn filters_judge_every_family_that_a_session_carries() {
+    let filter = |name: &str, rules: &str| annotated("BGPFilter", name, "", rules);
+    let peer = |families: &str| {
+        let annotations = format!("pipit.io/families: '{families}'");
+        let spec = "{peerIP: 10.9.0.1, asNumber: 65001, filters: [four, six]}";
+        annotated("BGPPeer", "tor", &annotations, spec)
+    };
+    let four = filter("four", "{importV4: [{action: Reject}]}");
+    let six = filter(
+        "six",
+        "{importV6: [{action: Reject}], exportV6: [{action: Reject}]}",
+    );
+    let names = |families: &str| {
+        let plan = plan_n1(&[four.clone(), six.clone(), peer(families)]);
+        let found = session(&plan, "Global_10_9_0_1");
+        assert_eq!(
+            found.import_filters.to_vec(),
+            ["four"],
+            "the plan's JSON stays Calico's"
+        );
+        let settings = lower::peer_settings(&plan, found);
+        let of = |filters: &Vec<Arc<Filter>>| filters.iter().map(|filter| filter.name.clone()).collect();
+        let both = |filters: &FamilyMap<Vec<Arc<Filter>>>| -> (Names, Names) {
+            (of(&filters.ipv4), of(&filters.ipv6))
+        };
+        (both(&settings.import), both(&settings.export))
+    };
+    let [none, fours, sixes] = [vec![], vec!["four".to_owned()], vec!["six".to_owned()]];
+    let only_import = ((fours.clone(), none.clone()), (none.clone(), none.clone()));
+    assert_eq!(names("ipv4"), only_import);
+    assert_eq!(names("ipv4,ipv6"), ((fours, sixes.clone()), (none, sixes)));
+    // One that cannot be read holds the sessions that carry its family, whatever family their addresses are of.
+    let broken = filter("six", "{importV6: [{action: Perhaps}]}");
+    let held = |families: &str| {
+        let plan = plan_n1(&[four.clone(), broken.clone(), peer(families)]);
+        session(&plan, "Global_10_9_0_1").held
+    };
+    assert_eq!(held("ipv4"), None);
+    assert_eq!(held("ipv4,ipv6"), Some(Held::FilterInvalid));
 }
 
 #[test]

@@ -17,6 +17,7 @@ const FIELDS: [(Edit, Option<&str>); 25] = [
     (|c| c.idle_hold = Duration::from_secs(9), None),
     (|c| c.send_hold = Some(Duration::from_secs(9)), None),
     (|c| c.bfd = Some(BFD), None),
+    (|c| c.ttl_security = Some(1), None),
     (
         |c| {
             c.graceful_restart = GracefulRestart::Restart {
@@ -39,7 +40,6 @@ const FIELDS: [(Edit, Option<&str>); 25] = [
     (|c| c.hold_time = Duration::from_secs(9), Some("hold time")),
     (|c| c.add_path = AddPath::Off, Some("ADD-PATH")),
     (|c| c.extended_next_hop = true, Some("extended next hop")),
-    (|c| c.ttl_security = Some(1), Some("TTL security")),
     (|c| c.password = Some(Secret::new("x")), Some("password")),
     (|c| c.role = Some(Role::Peer), Some("role")),
     (
