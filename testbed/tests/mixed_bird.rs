@@ -199,7 +199,10 @@ fn a_node_that_leaves_for_good_takes_its_routes_back_and_leaves_none_behind() {
     let block = mixed.rack.plan.block4(1).to_string();
     let is_known = |mixed: &Mixed| {
         let netns = &mixed.rack.node(3).netns;
-        mixed.bird.ctl(netns, &["show", "route", &block]).contains("BGP")
+        mixed
+            .bird
+            .ctl(netns, &["show", "route", &block])
+            .contains("unicast")
     };
     wait::until_eq("the node's block at BIRD", UP, || is_known(&mixed), &true);
     let drained = mixed.daemons[0].pipit(&["drain", "--withdraw"]);

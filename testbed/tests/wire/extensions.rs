@@ -16,7 +16,7 @@ use crate::peer::{Ending, Peer};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every annotation, and the test that shows what it does.
-const EFFECTS: [(&str, &str); 21] = [
+const EFFECTS: [(&str, &str); 22] = [
     ("passive", "passive_peers_are_not_dialled_and_others_are"),
     (
         "hold-time",
@@ -383,8 +383,9 @@ fn restarts_are_announced_helped_with_or_unknown() {
 #[test]
 fn rfc9494_3_1_peers_are_asked_to_keep_routes_longer_where_that_is_wanted() {
     const LONG_LIVED: u8 = 71;
-    let of = |time| Neighbour::external().says("long-lived-graceful-restart", time);
-    let bench = Bench::start(vec![of("24h"), of("off"), Neighbour::external()]);
+    let neighbour = || Neighbour::external().says("graceful-restart", "restart");
+    let of = |time| neighbour().says("long-lived-graceful-restart", time);
+    let bench = Bench::start(vec![of("24h"), of("off"), neighbour()]);
     let day = [&[0, 1, 1, 0][..], &86_400u32.to_be_bytes()[1..]].concat();
     assert_eq!(bench.up(0).capability(LONG_LIVED), Some(day));
     for at in [1, 2] {
