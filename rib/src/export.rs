@@ -37,6 +37,8 @@ pub(crate) struct Announcement {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotSent {
+    /// The node is leaving, and takes back whatever it has announced.
+    Withdrawn,
     /// Learned over iBGP, and this node reflects it to nobody of the peer's kind (RFC 4271 §9.2, RFC 4456 §6).
     IbgpToIbgp,
     /// Long-lived stale, and the peer does not know what that is (RFC 9494 §4.3).
@@ -68,6 +70,7 @@ pub enum NotSent {
 impl fmt::Display for NotSent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            NotSent::Withdrawn => "the node is leaving, and announces nothing",
             NotSent::IbgpToIbgp => "learned over iBGP and not reflected",
             NotSent::LongLivedStale => "long-lived stale, which the peer does not know",
             NotSent::NoAdvertise => "community no-advertise",

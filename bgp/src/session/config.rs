@@ -154,6 +154,9 @@ pub enum GracefulRestart {
     Restart {
         /// Restart Time in our OPEN.
         restart_time: Duration,
+        /// How much longer they may be kept as the last choice (RFC 9494), whole seconds up to 2^24 - 1; zero: not
+        /// asked for.
+        long_lived: Duration,
     },
 }
 
@@ -161,6 +164,7 @@ impl Default for GracefulRestart {
     fn default() -> Self {
         GracefulRestart::Restart {
             restart_time: Duration::from_secs(120),
+            long_lived: Duration::ZERO,
         }
     }
 }

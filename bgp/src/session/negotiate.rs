@@ -17,6 +17,8 @@ use crate::wire::open::Open;
 const HOLD_TIME_MIN: u16 = 3;
 /// The restart time has twelve bits (RFC 4724 §3).
 const RESTART_TIME_MAX: u64 = 4_095;
+/// The long-lived stale time has twenty-four (RFC 9494 §3.1).
+const STALE_TIME_MAX: u64 = 0xff_ffff;
 
 /// What our OPEN says of the time before it (RFC 4724 §3): R and F bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,10 +50,7 @@ pub(crate) fn our_open(config: &PeerConfig, resumption: Resumption) -> Open {
         capabilities.push(Capability::Role(role));
     }
     capabilities.extend(restart_capability(config, resumption));
-    if config.graceful_restart != GracefulRestart::Off {
-        // Without a family, as BIRD has it: we keep yours for as long as you say, and ask nothing for ours.
-        capabilities.push(Capability::LongLivedRestart(Vec::new()));
-    }
+    capabilities.extend(long_lived_capability(config, resumption));
     capabilities.push(Capability::FourOctetAs(config.local_as));
     let mode = match config.add_path {
         AddPath::Off => None,
@@ -82,7 +81,7 @@ fn restart_capability(config: &PeerConfig, resumption: Resumption) -> Option<Cap
         GracefulRestart::Off => return None,
         // Without a family it says only: we wait for yours (RFC 4724 §3).
         GracefulRestart::Helper => (0, Vec::new()),
-        GracefulRestart::Restart { restart_time } => (
+        GracefulRestart::Restart { restart_time, .. } => (
             restart_time.as_secs().min(RESTART_TIME_MAX) as u16,
             config
                 .families
@@ -101,6 +100,19 @@ fn restart_capability(config: &PeerConfig, resumption: Resumption) -> Option<Cap
         restart_time,
         families,
     })
+}
+
+fn long_lived_capability(config: &PeerConfig, resumption: Resumption) -> Option<Capability> {
+    let (families, stale_time) = match config.graceful_restart {
+        GracefulRestart::Off => return None,
+        GracefulRestart::Restart { long_lived, .. } if !long_lived.is_zero() => (config.families, long_lived),
+        // Without a family, as BIRD has it: we keep yours for as long as you say, and ask nothing for ours.
+        GracefulRestart::Helper | GracefulRestart::Restart { .. } => (FamilySet::EMPTY, Duration::ZERO),
+    };
+    let secs = stale_time.as_secs().min(STALE_TIME_MAX) as u32;
+    let is_forwarding = resumption != Resumption::None;
+    let families = families.iter().map(|f| (f.afi(), f.safi(), is_forwarding, secs));
+    Some(Capability::LongLivedRestart(families.collect()))
 }
 
 /// Puts both OPENs together.

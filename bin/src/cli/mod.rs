@@ -117,7 +117,7 @@ pub enum QueryCommand {
     #[command(alias = "restart")]
     Reset(peer::PeerArgs),
     /// Ask peers to prefer other ways than through this node (RFC 8326), before it goes
-    Drain,
+    Drain(drain::DrainArgs),
     /// End what `drain` began
     Undrain,
     /// For those who doubt the daemon
@@ -189,8 +189,8 @@ async fn ask(query: &QueryCommand, global: &GlobalArgs, out: &mut dyn Write) -> 
         }
         QueryCommand::Fib(args) => fib::run(args, connect(global).await?, global, out).await,
         QueryCommand::Reset(args) => reset::run(args, connect(global).await?, global, out).await,
-        QueryCommand::Drain => drain::run(true, connect(global).await?, global, out).await,
-        QueryCommand::Undrain => drain::run(false, connect(global).await?, global, out).await,
+        QueryCommand::Drain(args) => drain::run(Some(args), connect(global).await?, global, out).await,
+        QueryCommand::Undrain => drain::run(None, connect(global).await?, global, out).await,
         QueryCommand::Debug(args) => debug::run(args, connect(global).await?, global, out).await,
         QueryCommand::Datastore(args) => datastore::run(args, connect(global).await?, global, out).await,
     }

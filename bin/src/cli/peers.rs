@@ -101,7 +101,9 @@ fn write_footer(out: &mut dyn Write, list: &PeerList, now: Timestamp) -> io::Res
     if let Some(line) = held_line(daemon) {
         writeln!(out, "{line}")?;
     }
-    if daemon.drained {
+    if daemon.withdrawn {
+        writeln!(out, "Drained: peers are told no route")?;
+    } else if daemon.drained {
         writeln!(out, "Drained: peers are asked to prefer other ways")?;
     }
     if let Some(waiting) = &daemon.waiting {

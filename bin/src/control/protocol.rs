@@ -38,7 +38,7 @@ pub mod path {
     pub const PROBLEMS: &str = "/v1/problems";
     /// GET: what the desired state is computed from, in lines: see [`pipit_datastore::inputs`].
     pub const INPUTS: &str = "/v1/inputs";
-    /// POST: [`super::Drained`].
+    /// POST with [`crate::control::query::DrainParams`]: [`super::Drained`].
     pub const DRAIN: &str = "/v1/drain";
     /// POST: [`super::Drained`].
     pub const UNDRAIN: &str = "/v1/undrain";
@@ -431,6 +431,9 @@ pub struct DaemonStatus {
     /// Drained, by command or by the Node's annotation: announcements carry GRACEFUL_SHUTDOWN (RFC 8326).
     #[serde(default)]
     pub drained: bool,
+    /// Drained by command until nothing is announced at all.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// What it waits for before it can act, one line for people; `None` when it acts.
     pub waiting: Option<String>,
     /// What was done to the kernel's routes since the start.
@@ -516,6 +519,9 @@ pub struct Drained {
     pub kind: String,
     /// Drained by command.
     pub drained: bool,
+    /// And what was announced is taken back.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// Drained by the annotation `pipit.io/usable: "false"` of its Node, whatever the command said.
     pub by_annotation: bool,
 }

@@ -90,6 +90,15 @@ pub struct ResetParams {
     pub name: String,
 }
 
+/// The query string of [`crate::control::protocol::path::DRAIN`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainParams {
+    /// Take back what is announced, in place of marking it.
+    #[serde(default)]
+    pub withdraw: bool,
+}
+
 /// The query string of [`crate::control::protocol::path::ROUTES`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

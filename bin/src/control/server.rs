@@ -14,6 +14,7 @@ use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use pipit_rib::Drain;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::control::api::{ApiError, ControlApi};
@@ -22,7 +23,9 @@ use crate::control::protocol::{
     API_VERSION, DaemonStatus, Drained, ErrorBody, ErrorReason, FibDiff, FibSync, NDJSON, PeerList,
     ProblemList, Released, Reset, Verified, path,
 };
-use crate::control::query::{FibParams, FibQuery, QueryError, ResetParams, RouteParams, RouteQuery};
+use crate::control::query::{
+    DrainParams, FibParams, FibQuery, QueryError, ResetParams, RouteParams, RouteQuery,
+};
 use crate::control::stream;
 
 /// Largest request body.
@@ -105,12 +108,19 @@ async fn problems<A: ControlApi>(State(api): State<A>) -> Result<Json<ProblemLis
     }))
 }
 
-async fn drain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
-    Ok(Json(api.drain(true).await?))
+async fn drain<A: ControlApi>(
+    State(api): State<A>,
+    params: Result<Query<DrainParams>, QueryRejection>,
+) -> Result<Json<Drained>, Refusal> {
+    let drain = match params?.0.withdraw {
+        true => Drain::Withdrawn,
+        false => Drain::Marked,
+    };
+    Ok(Json(api.drain(drain).await?))
 }
 
 async fn undrain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
-    Ok(Json(api.drain(false).await?))
+    Ok(Json(api.drain(Drain::Off).await?))
 }
 
 async fn reset<A: ControlApi>(

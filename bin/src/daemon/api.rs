@@ -17,6 +17,7 @@ use pipit_datastore::backend::StoreStatus;
 use pipit_datastore::desired::SessionSource;
 use pipit_datastore::inputs::Disguise;
 use pipit_datastore::io::task::{HeldDeletion, Store};
+use pipit_rib::Drain;
 use pipit_rib::fib::FibView;
 use pipit_rib::io::task::RibHandle;
 use pipit_rib::query::{AsPathPart, PeerCounts, RouteFilter, RouteView};
@@ -53,7 +54,7 @@ pub struct Api {
     /// When the configuration last changed.
     pub reconfigured: watch::Receiver<Option<Timestamp>>,
     /// Drained by command.
-    pub is_drained: Arc<watch::Sender<bool>>,
+    pub drain: Arc<watch::Sender<Drain>>,
     /// CalicoNodeStatus objects that cannot be answered.
     pub unanswered: watch::Receiver<Complaints>,
 }
@@ -103,7 +104,8 @@ impl ControlApi for Api {
                 (None, Some(_)) => Some(0),
                 (None, None) => None,
             },
-            drained: *self.is_drained.borrow() || self.is_drained_by_annotation(),
+            drained: *self.drain.borrow() != Drain::Off || self.is_drained_by_annotation(),
+            withdrawn: *self.drain.borrow() == Drain::Withdrawn,
             waiting: store.waiting.clone(),
             kernel: KernelCounts {
                 written: counts.written,
@@ -189,14 +191,15 @@ impl ControlApi for Api {
             .collect())
     }
 
-    async fn drain(&self, is_drained: bool) -> Result<Drained, ApiError> {
-        self.rib.drain(is_drained).await;
-        self.is_drained.send_replace(is_drained);
-        tracing::info!(is_drained, "by command");
+    async fn drain(&self, drain: Drain) -> Result<Drained, ApiError> {
+        self.rib.drain(drain).await;
+        self.drain.send_replace(drain);
+        tracing::info!(?drain, "by command");
         Ok(Drained {
             api_version: API_VERSION.into(),
             kind: "Drained".into(),
-            drained: is_drained,
+            drained: drain != Drain::Off,
+            withdrawn: drain == Drain::Withdrawn,
             by_annotation: self.is_drained_by_annotation(),
         })
     }

@@ -119,7 +119,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         store,
         origins,
         reconfigured: reconfigured_at,
-        is_drained: Arc::default(),
+        drain: Arc::default(),
         unanswered,
     };
     if let DatastoreConfig::Etcd(etcd) = &config.datastore {

@@ -18,6 +18,7 @@ use pipit::control::server;
 use pipit::control::socket::ControlSocket;
 use pipit_bgp::session::counts::MessageCounts;
 use pipit_bgp::{Asn, Family};
+use pipit_rib::Drain;
 use tokio::sync::oneshot;
 
 /// What the fake daemon says.
@@ -69,6 +70,7 @@ impl ControlApi for FakeApi {
             },
             datastore_stale_seconds: Some(0),
             drained: false,
+            withdrawn: false,
             waiting: None,
             kernel: KernelCounts::default(),
         })
@@ -99,11 +101,12 @@ impl ControlApi for FakeApi {
         }])
     }
 
-    async fn drain(&self, is_drained: bool) -> Result<Drained, ApiError> {
+    async fn drain(&self, drain: Drain) -> Result<Drained, ApiError> {
         Ok(Drained {
             api_version: API_VERSION.into(),
             kind: "Drained".into(),
-            drained: is_drained,
+            drained: drain != Drain::Off,
+            withdrawn: drain == Drain::Withdrawn,
             by_annotation: false,
         })
     }

@@ -233,6 +233,12 @@ impl Session {
             .unwrap_or(GracefulRestartMode::Restart)
     }
 
+    /// How much longer than the restart time peers are asked to keep our routes (RFC 9494); zero: no longer. A node
+    /// that is away for so long rarely comes back with the pods it had, so it is off unless asked for.
+    pub fn long_lived(&self) -> Duration {
+        self.extensions.long_lived.unwrap_or_default()
+    }
+
     /// Prefixes above which the session ends.
     pub fn max_prefixes(&self) -> u32 {
         self.extensions.max_prefixes.unwrap_or(MAX_PREFIXES)
@@ -304,6 +310,7 @@ impl Session {
                         .unwrap_or(RESTART_SECS)
                         .min(MAX_RESTART_SECS),
                 ),
+                long_lived: self.long_lived(),
             },
         }
     }

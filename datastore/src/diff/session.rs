@@ -128,7 +128,11 @@ impl SessionSetting {
                 format!("{:?}", session.graceful_restart_mode()).to_lowercase()
             }
             SessionSetting::RestartTime => {
-                secs(Duration::from_secs(session.graceful_restart_secs.unwrap_or(120)))
+                let restart_time = secs(Duration::from_secs(session.graceful_restart_secs.unwrap_or(120)));
+                match session.long_lived() {
+                    Duration::ZERO => restart_time,
+                    long_lived => format!("{restart_time}, and {} long-lived", secs(long_lived)),
+                }
             }
             SessionSetting::Keepalive => or(
                 session.keepalive_secs.map(Duration::from_secs).map(secs),
@@ -262,6 +266,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         add_path: _,
         extended_next_hop: _,
         graceful_restart: _,
+        long_lived: _,
         route_reflector_client: _,
         role,
         bfd: _,
@@ -271,7 +276,8 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
     } = extensions.as_ref();
     let was = old.extensions.as_ref();
     let origin = (&old.name, old.source, &old.resource) != (name, *source, resource);
-    let restart_time = old.graceful_restart_secs != *graceful_restart_secs;
+    let restart_time =
+        (old.graceful_restart_secs, old.long_lived()) != (*graceful_restart_secs, new.long_lived());
     let waits = |session: &Session| (session.connect_retry(), session.idle_hold(), session.delay_open());
     let timers = (waits(old), &was.send_hold) != (waits(new), send_hold);
     let is_client = old.is_route_reflector_client() != new.is_route_reflector_client();

@@ -39,6 +39,8 @@ pub struct PeerExtensions {
     pub extended_next_hop: Option<bool>,
     /// Graceful restart role.
     pub graceful_restart: Option<GracefulRestartMode>,
+    /// How much longer than the restart time peers are asked to keep our routes (RFC 9494).
+    pub long_lived: Option<Duration>,
     /// In place of Calico's rule on a reflector.
     pub route_reflector_client: Option<bool>,
     /// RFC 9234.
@@ -180,6 +182,7 @@ fn take<T>(place: &mut Option<T>, read: Option<T>, wanted: &'static str) -> Outc
 
 const BOOLEAN: &str = "true or false";
 const FROM_ONE_SECOND: &str = "a duration of at least 1s";
+const STALE_TIME: &str = "off, or whole seconds from 1s to 16777215s";
 
 impl PeerExtensions {
     pub(crate) fn read(root: &Fields<'_>, problems: &mut Problems) -> Self {
@@ -229,6 +232,7 @@ impl PeerExtensions {
                 restart(text),
                 "off, helper or restart",
             ),
+            "long-lived-graceful-restart" => take(&mut self.long_lived, stale_time(text), STALE_TIME),
             "route-reflector-client" => take(&mut self.route_reflector_client, boolean(text), BOOLEAN),
             "role" => take(
                 &mut self.role,
@@ -329,6 +333,15 @@ fn from_one_second(text: &str) -> Option<Duration> {
 /// No longer than the peer would wait for us.
 fn delay_open(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|duration| *duration <= Duration::from_secs(240))
+}
+
+/// A long-lived stale time (RFC 9494 §3.1); zero is `off`.
+fn stale_time(text: &str) -> Option<Duration> {
+    if is_off(text) {
+        return Some(Duration::ZERO);
+    }
+    let is_readable = |time: &Duration| time.subsec_nanos() == 0 && time.as_secs() < 1 << 24;
+    from_one_second(text).filter(is_readable)
 }
 
 /// Items of a list, separated by commas or white space.
@@ -442,13 +455,14 @@ mod tests {
             "pipit.io/idle-hold": "2s", "pipit.io/send-hold-time": "8m", "pipit.io/max-prefixes": "100",
             "pipit.io/families": "ipv4, ipv6", "pipit.io/add-path": "receive",
             "pipit.io/extended-next-hop": true, "pipit.io/graceful-restart": "helper",
+            "pipit.io/long-lived-graceful-restart": "24h",
             "pipit.io/route-reflector-client": "false", "pipit.io/role": "rs-client",
             "pipit.io/bfd": "tx=100ms multiplier=5", "pipit.io/local-preference-accept": "true",
             "pipit.io/enforce-first-as": "true", "pipit.io/delay-open": "500ms",
             "example.com/other": "x",
         }));
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(read.said.len(), 16);
+        assert_eq!(read.said.len(), 17);
         assert_eq!(
             PeerExtensions {
                 said: Vec::new(),
@@ -466,6 +480,7 @@ mod tests {
                 add_path: Some(AddPath::Receive),
                 extended_next_hop: Some(true),
                 graceful_restart: Some(GracefulRestartMode::Helper),
+                long_lived: Some(Duration::from_secs(86_400)),
                 route_reflector_client: Some(false),
                 role: Some(Role::RsClient),
                 bfd: Some(Some(Bfd {

@@ -183,7 +183,8 @@ fn c090_c091_c092_what_the_speaker_is_told_by_default() {
     assert_eq!(
         config.graceful_restart,
         GracefulRestart::Restart {
-            restart_time: Duration::from_secs(120)
+            restart_time: Duration::from_secs(120),
+            long_lived: Duration::ZERO,
         }
     );
     assert_eq!(config.families, FamilySet::only(Family::Ipv4Unicast));

@@ -13,7 +13,7 @@ use crate::export::{self, Announcement, Exported, NotSent, PRIORITY_BASE};
 use crate::family_rib::FamilyRib;
 use crate::family_rib::choice::candidate;
 use crate::fib::{FibPrefix, Reachability};
-use crate::rib::{Shared, interface_of};
+use crate::rib::{Drain, Shared, interface_of};
 use crate::source::SourceId;
 use crate::table::{Path, PathId, PrefixId, PrefixTable};
 
@@ -82,6 +82,9 @@ pub(crate) fn decide(
     prefix: IpNet,
     path: &Path,
 ) -> Result<Announcement, NotSent> {
+    if shared.drain == Drain::Withdrawn {
+        return Err(NotSent::Withdrawn);
+    }
     let set = &shared.attrs[path.attrs];
     let route = Exported {
         prefix,
@@ -94,7 +97,7 @@ pub(crate) fn decide(
             || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
         kernel_metric: (path.source == SourceId::KERNEL)
             .then(|| PRIORITY_BASE.saturating_sub(set.facts().local_pref.unwrap_or(PRIORITY_BASE))),
-        is_leaving: shared.is_drained || shared.policy[key.family].export.graceful_shutdown,
+        is_leaving: shared.drain == Drain::Marked || shared.policy[key.family].export.graceful_shutdown,
         is_via_gateway: shared.next_hops[set.next_hop()].is_via_gateway == Some(true),
         interface: if path.source == SourceId::LOCAL {
             None

@@ -20,7 +20,7 @@ use crate::io::audit::{AuditReply, Audits};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
 use crate::query::{Listings, PeerCounts, RouteFilter, RouteView, Totals};
-use crate::rib::{FamilyPolicy, NodeSettings, Output, Rib};
+use crate::rib::{Drain, FamilyPolicy, NodeSettings, Output, Rib};
 use crate::verify::Verification;
 
 /// Messages taken at once before peers and the kernel get their share.
@@ -50,7 +50,7 @@ pub enum Command {
     /// A question.
     Query(Query),
     /// Drain the node, or end that (RFC 8326).
-    Drain(bool),
+    Drain(Drain),
     /// End, and leave the kernel as it is.
     End(oneshot::Sender<()>),
 }
@@ -127,9 +127,9 @@ impl RibHandle {
             .await
     }
 
-    /// Drains the node, or ends that: see [`Rib::set_drained`].
-    pub async fn drain(&self, is_drained: bool) {
-        self.send(Command::Drain(is_drained)).await;
+    /// Drains the node, or ends that: see [`Rib::set_drain`].
+    pub async fn drain(&self, drain: Drain) {
+        self.send(Command::Drain(drain)).await;
     }
 
     /// What is wrong with the tables; looked for step by step. `None` when the RIB is gone.
@@ -306,7 +306,7 @@ impl RibTask {
                 let expected = if self.is_restart { peers } else { Vec::new() };
                 self.rib.begin_recovery(Instant::now(), expected);
             }
-            Command::Drain(is_drained) => self.rib.set_drained(is_drained),
+            Command::Drain(drain) => self.rib.set_drain(drain),
             Command::Query(query) => self.answer(query),
         }
         ControlFlow::Continue(())

@@ -37,6 +37,9 @@ impl Rib {
                     }
                 }
                 self.regroup(id);
+                if old.max_prefixes != settings.max_prefixes {
+                    self.limit_changed(id);
+                }
                 // A node that becomes a reflector changes all its peers at once: one look at the table does for them.
                 self.is_reevaluation_due |= old.is_client != settings.is_client;
             }

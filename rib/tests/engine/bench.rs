@@ -260,9 +260,19 @@ impl Bench {
     }
 
     pub(crate) fn change(&mut self, id: u32, change: impl FnOnce(&mut PeerSettings)) {
-        let peer = self.peers.get_mut(&id).unwrap();
-        change(&mut peer.settings);
-        self.rib.set_peer(PeerId(id), peer.settings.clone());
+        self.change_together([(id, change)]);
+    }
+
+    /// Changes several peers before the RIB has its next turn, as one revision of the configuration does.
+    pub(crate) fn change_together<F: FnOnce(&mut PeerSettings)>(
+        &mut self,
+        changes: impl IntoIterator<Item = (u32, F)>,
+    ) {
+        for (id, change) in changes {
+            let peer = self.peers.get_mut(&id).unwrap();
+            change(&mut peer.settings);
+            self.rib.set_peer(PeerId(id), peer.settings.clone());
+        }
         self.settle();
     }
 

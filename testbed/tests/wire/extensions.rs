@@ -16,7 +16,7 @@ use crate::peer::{Ending, Peer};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every annotation, and the test that shows what it does.
-const EFFECTS: [(&str, &str); 21] = [
+const EFFECTS: [(&str, &str); 22] = [
     ("passive", "passive_peers_are_not_dialled_and_others_are"),
     (
         "hold-time",
@@ -45,6 +45,10 @@ const EFFECTS: [(&str, &str); 21] = [
     (
         "graceful-restart",
         "restarts_are_announced_helped_with_or_unknown",
+    ),
+    (
+        "long-lived-graceful-restart",
+        "rfc9494_3_1_peers_are_asked_to_keep_routes_longer_where_that_is_wanted",
     ),
     ("route-reflector-client", "clients_get_what_others_inside_do_not"),
     (
@@ -373,6 +377,19 @@ fn restarts_are_announced_helped_with_or_unknown() {
         let restart = bench.up(at).capability(64).unwrap();
         assert_eq!((restart[0] & 0xf, restart[1]), (0, 120));
         assert_eq!(restart[2..5], [0, 1, 1]);
+    }
+}
+
+#[test]
+fn rfc9494_3_1_peers_are_asked_to_keep_routes_longer_where_that_is_wanted() {
+    const LONG_LIVED: u8 = 71;
+    let neighbour = || Neighbour::external().says("graceful-restart", "restart");
+    let of = |time| neighbour().says("long-lived-graceful-restart", time);
+    let bench = Bench::start(vec![of("24h"), of("off"), neighbour()]);
+    let day = [&[0, 1, 1, 0][..], &86_400u32.to_be_bytes()[1..]].concat();
+    assert_eq!(bench.up(0).capability(LONG_LIVED), Some(day));
+    for at in [1, 2] {
+        assert_eq!(bench.up(at).capability(LONG_LIVED), Some(vec![]));
     }
 }
 

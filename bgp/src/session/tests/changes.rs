@@ -22,6 +22,7 @@ const FIELDS: [(Edit, Option<&str>); 25] = [
         |c| {
             c.graceful_restart = GracefulRestart::Restart {
                 restart_time: Duration::from_secs(5),
+                long_lived: Duration::from_secs(86_400),
             }
         },
         None,
