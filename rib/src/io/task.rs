@@ -87,6 +87,8 @@ pub enum Query {
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
     Ways(Vec<IpAddr>, oneshot::Sender<Vec<Option<FibHopView>>>),
+    /// Which addresses an interface of this host has, in their order.
+    Own(Vec<IpAddr>, oneshot::Sender<Vec<bool>>),
     /// Whether routes of an earlier life are still kept for peers that have not spoken yet.
     IsRecovering(oneshot::Sender<bool>),
 }
@@ -145,6 +147,17 @@ impl RibHandle {
     /// How each next hop is reached: see [`crate::fib::Fib::way`]. `None` when the RIB is gone.
     pub async fn ways(&self, next_hops: Vec<IpAddr>) -> Option<Vec<Option<FibHopView>>> {
         self.ask(|reply| Query::Ways(next_hops, reply)).await
+    }
+
+    /// Those of these addresses that no interface of this host has.
+    pub async fn foreign_addresses(&self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let asked = addresses.clone();
+        let own = self.ask(|reply| Query::Own(asked, reply)).await;
+        let answers = addresses.into_iter().zip(own.unwrap_or_default());
+        answers
+            .filter(|(_, is_own)| !is_own)
+            .map(|(address, _)| address)
+            .collect()
     }
 
     /// See [`Rib::is_recovering`]. `None` when the RIB is gone.
@@ -330,6 +343,10 @@ impl RibTask {
             Query::Ways(next_hops, reply) => {
                 let fib = self.rib.fib_ref();
                 drop(reply.send(next_hops.into_iter().map(|hop| fib.way(hop)).collect()))
+            }
+            Query::Own(addresses, reply) => {
+                let fib = self.rib.fib_ref();
+                drop(reply.send(addresses.into_iter().map(|address| fib.is_own(address)).collect()))
             }
             Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
