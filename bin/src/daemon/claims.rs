@@ -6,12 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use pipit_datastore::desired::DesiredState;
 use pipit_rib::io::task::RibHandle;
-use pipit_rib::query::{RouteFilter, RouteView};
+use pipit_rib::query::RouteView;
 
 use crate::control::protocol::ProblemItem;
-
-/// Paths of one prefix that are looked at.
-const PATHS: usize = 64;
 
 /// All such claims.
 pub async fn doubtful(rib: &RibHandle, state: &DesiredState) -> Vec<ProblemItem> {
@@ -22,20 +19,19 @@ pub async fn doubtful(rib: &RibHandle, state: &DesiredState) -> Vec<ProblemItem>
         .into_iter()
         .map(|address| of_address(&state.node, address))
         .collect();
-    for aggregate in families.iter().flat_map(|family| &family.aggregates) {
-        let filter = RouteFilter::Exact(aggregate.block);
-        let page = rib.routes(filter, None, None, PATHS).await;
-        let paths = page.map(|(paths, _)| paths).unwrap_or_default();
-        let rival = paths.iter().find_map(rival);
-        doubts.extend(rival.map(|(peer, next_hop)| of_block(aggregate.block, peer, next_hop)));
-    }
+    let blocks = families.iter().flat_map(|family| &family.aggregates);
+    let paths = rib.paths(blocks.map(|aggregate| aggregate.block).collect()).await;
+    let mut rivals: Vec<_> = paths.iter().filter_map(rival).collect();
+    // The first of each block.
+    rivals.dedup_by_key(|(block, ..)| *block);
+    doubts.extend(rivals.into_iter().map(of_block));
     doubts
 }
 
 /// A path of another node of this AS: its peer and where it leads. What comes back from another AS was ours before.
-fn rival(path: &RouteView) -> Option<(&str, IpAddr)> {
+fn rival(path: &RouteView) -> Option<(IpNet, &str, IpAddr)> {
     let next_hop = path.next_hop.filter(|_| path.as_path.is_empty() && !path.stale)?;
-    Some((&path.peer, next_hop))
+    Some((path.prefix, &path.peer, next_hop))
 }
 
 fn of_address(node: &str, address: IpAddr) -> ProblemItem {
@@ -48,7 +44,7 @@ fn of_address(node: &str, address: IpAddr) -> ProblemItem {
     }
 }
 
-fn of_block(block: IpNet, peer: &str, next_hop: IpAddr) -> ProblemItem {
+fn of_block((block, peer, next_hop): (IpNet, &str, IpAddr)) -> ProblemItem {
     ProblemItem {
         resource: format!("BlockAffinity/{block}"),
         message: format!(
