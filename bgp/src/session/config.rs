@@ -200,6 +200,9 @@ pub struct Bfd {
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// So many octets a key for TCP MD5 may have: `TCP_MD5SIG_MAXKEYLEN` (linux/tcp.h).
+    pub const LEN_MAX: usize = 80;
+
     /// Wraps the key's bytes as they are.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Secret {
         Secret(bytes.into())

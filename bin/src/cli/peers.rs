@@ -184,8 +184,12 @@ fn held_line(daemon: &DaemonStatus) -> Option<String> {
         1 => (1, "deletion"),
         many => (many, "deletions"),
     };
+    let away = match daemon.datastore.connected {
+        true => "",
+        false => ", and for as long as the datastore is away",
+    };
     Some(format!(
-        "Held back: {count} {noun} until {first} (pipit datastore release acts on it now)"
+        "Held back: {count} {noun} until {first}{away} (pipit datastore release acts on it now)"
     ))
 }
 

@@ -30,9 +30,9 @@ use crate::control::protocol::{
     Reset, RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
-use crate::daemon::fib_diff;
 use crate::daemon::node_status::Complaints;
 use crate::daemon::reconcile::{Origins, PeerOrigin};
+use crate::daemon::{claims, fib_diff};
 
 /// See the module.
 #[derive(Clone)]
@@ -98,9 +98,8 @@ impl ControlApi for Api {
                 guard_secs: store.hold.map(|hold| hold.as_secs()),
                 held: store.held.iter().map(held_item).collect(),
             },
-            // A clock that was set back makes nothing older.
-            datastore_stale_seconds: match (store.stale_since, &store.desired) {
-                (Some(since), _) => Some(since.elapsed().unwrap_or_default().as_secs()),
+            datastore_stale_seconds: match (store.stale, &store.desired) {
+                (Some(stale), _) => Some(stale.elapsed().as_secs()),
                 (None, Some(_)) => Some(0),
                 (None, None) => None,
             },
@@ -154,9 +153,13 @@ impl ControlApi for Api {
         let of_guard = store.held.first().map(|first| ProblemItem {
             resource: "datastore".into(),
             message: format!(
-                "the deletion of {} objects is held back until {} (`pipit datastore release` acts on it now)",
+                "the deletion of {} objects is held back until {}{} (`pipit datastore release` acts on it now)",
                 store.held.len(),
                 time(first.until),
+                match &store.status {
+                    Some(StoreStatus::Lost { .. }) => ", and for as long as the datastore is away",
+                    _ => "",
+                },
             ),
         });
         let of_requests = store
@@ -171,6 +174,10 @@ impl ControlApi for Api {
             resource: format!("CalicoNodeStatus/{name}"),
             message: format!("its status cannot be written: {why}"),
         });
+        let of_claims = match &store.desired {
+            Some(state) => claims::doubtful(&self.rib, state).await,
+            None => Vec::new(),
+        };
         let troubles = self.rib.fib_troubles(TROUBLES).await;
         let of_kernel = troubles.into_iter().map(|view| ProblemItem {
             resource: format!("kernel route {}", view.prefix),
@@ -186,6 +193,7 @@ impl ControlApi for Api {
             .chain(of_guard)
             .chain(of_requests)
             .chain(of_answers)
+            .chain(of_claims)
             .chain(of_kernel)
             .chain(of_sockets)
             .collect())

@@ -4,6 +4,7 @@
 //! without us; the datastore decides the rest.
 
 pub mod api;
+pub mod claims;
 pub mod config;
 pub mod etcd_driver;
 pub mod fib_diff;

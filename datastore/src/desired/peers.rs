@@ -235,7 +235,8 @@ impl<'c> Builder<'c> {
     }
 
     fn report_password(&mut self, resource: &str, field: &str, reference: &SecretRef) {
-        let message = format!("there is no value for {reference}; sessions that need it are held");
+        let trouble = self.context.password_trouble(reference);
+        let message = format!("{trouble}; sessions that need it are held");
         self.problems.add(resource, field, message);
     }
 

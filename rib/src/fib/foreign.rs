@@ -159,6 +159,14 @@ impl<P: Prefix> ForeignTable<P> {
         self.routes(prefix).find(|foreign| foreign.route.metric == metric)
     }
 
+    /// The route with this prefix that the kernel prefers to one with this metric.
+    pub(crate) fn preferred(&self, prefix: P, metric: u32) -> Option<&Authored> {
+        let preferred = self
+            .routes(prefix)
+            .filter(|foreign| foreign.route.metric < metric);
+        preferred.min_by_key(|foreign| foreign.route.metric)
+    }
+
     /// The routes of a prefix, in no order.
     pub(crate) fn routes(&self, prefix: P) -> impl Iterator<Item = &Authored> {
         let first = self.first.get(&prefix);

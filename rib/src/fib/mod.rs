@@ -212,6 +212,11 @@ impl Fib {
         self.learner.set_rules(family, rules, &self.topology);
     }
 
+    /// Whether an interface of this host has the address.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.topology.addresses().has(address)
+    }
+
     /// An address of a family on the interface that has `address`, to be named as next hop there.
     pub(crate) fn address_beside(&self, address: IpAddr, family: Family) -> Option<IpAddr> {
         self.topology.addresses().beside(address, family)

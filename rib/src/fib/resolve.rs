@@ -253,6 +253,17 @@ impl Topology {
         }
     }
 
+    /// Somebody else's route with this prefix that the kernel prefers to one with this metric.
+    pub(crate) fn preferred(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
+        let picture = &self.current;
+        match (prefix, self.is_apart) {
+            (IpNet::V4(prefix), false) => picture.ipv4.preferred(prefix, metric),
+            (IpNet::V6(prefix), false) => picture.ipv6.preferred(prefix, metric),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.preferred(prefix, metric),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.preferred(prefix, metric),
+        }
+    }
+
     pub(crate) fn reachability(&self, address: IpAddr) -> Reachability {
         match self.lookup(address) {
             Some((metric, hop)) => Reachability::Reachable {

@@ -32,7 +32,7 @@ pub struct FibView {
     pub protocol: u8,
     /// `installed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
     pub state: &'static str,
-    /// Why it is not installed.
+    /// Why it is not installed, or why the kernel does not go by it.
     pub reason: Option<String>,
     /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
     pub kernel: Option<String>,
@@ -174,7 +174,17 @@ impl FibView {
 
 fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str, Option<String>) {
     match state {
-        State::Installed(_) => ("installed", None),
+        State::Installed(route) => {
+            let other = topology.preferred(prefix, route.route.metric);
+            let reason = other.map(|other| {
+                let Authored { protocol, route } = other;
+                let metric = route.metric;
+                format!(
+                    "shadowed: another program has this prefix with metric {metric} (protocol {protocol})"
+                )
+            });
+            ("installed", reason)
+        }
         State::Pending(_) => ("pending", None),
         State::Delayed(_) => ("pending", Some("another program keeps changing it".to_owned())),
         State::Removing(_) => ("removing", None),

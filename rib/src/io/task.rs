@@ -27,6 +27,8 @@ use crate::verify::Verification;
 const BURST: usize = 64;
 /// Commands that may wait.
 const COMMANDS: usize = 64;
+/// Paths of one prefix that are told of when many prefixes are asked about.
+const PATHS_MAX: usize = 64;
 
 /// What the daemon says to the RIB.
 #[derive(Debug)]
@@ -87,6 +89,10 @@ pub enum Query {
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
     Ways(Vec<IpAddr>, oneshot::Sender<Vec<Option<FibHopView>>>),
+    /// All paths of these prefixes.
+    Paths(Vec<IpNet>, oneshot::Sender<Vec<RouteView>>),
+    /// Which addresses an interface of this host has, in their order.
+    Own(Vec<IpAddr>, oneshot::Sender<Vec<bool>>),
     /// Whether routes of an earlier life are still kept for peers that have not spoken yet.
     IsRecovering(oneshot::Sender<bool>),
 }
@@ -145,6 +151,24 @@ impl RibHandle {
     /// How each next hop is reached: see [`crate::fib::Fib::way`]. `None` when the RIB is gone.
     pub async fn ways(&self, next_hops: Vec<IpAddr>) -> Option<Vec<Option<FibHopView>>> {
         self.ask(|reply| Query::Ways(next_hops, reply)).await
+    }
+
+    /// Paths of these prefixes, at most so many of each, in one turn of the RIB.
+    pub async fn paths(&self, prefixes: Vec<IpNet>) -> Vec<RouteView> {
+        self.ask(|reply| Query::Paths(prefixes, reply))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Those of these addresses that no interface of this host has.
+    pub async fn foreign_addresses(&self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let asked = addresses.clone();
+        let own = self.ask(|reply| Query::Own(asked, reply)).await;
+        let answers = addresses.into_iter().zip(own.unwrap_or_default());
+        answers
+            .filter(|(_, is_own)| !is_own)
+            .map(|(address, _)| address)
+            .collect()
     }
 
     /// See [`Rib::is_recovering`]. `None` when the RIB is gone.
@@ -330,6 +354,21 @@ impl RibTask {
             Query::Ways(next_hops, reply) => {
                 let fib = self.rib.fib_ref();
                 drop(reply.send(next_hops.into_iter().map(|hop| fib.way(hop)).collect()))
+            }
+            Query::Paths(prefixes, reply) => {
+                let mut views = Vec::new();
+                for prefix in prefixes {
+                    let filter = RouteFilter::Exact(prefix);
+                    let (of_prefix, _) = self
+                        .rib
+                        .routes(&mut self.listings, &filter, None, None, PATHS_MAX);
+                    views.extend(of_prefix);
+                }
+                drop(reply.send(views))
+            }
+            Query::Own(addresses, reply) => {
+                let fib = self.rib.fib_ref();
+                drop(reply.send(addresses.into_iter().map(|address| fib.is_own(address)).collect()))
             }
             Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),

@@ -555,3 +555,26 @@ fn a_view_shows_what_the_kernel_has_instead() {
     set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 100)));
     assert_eq!(kernel(&fib, BLOCK).as_deref(), Some("via 192.0.2.12 dev eth0"));
 }
+
+#[test]
+fn a_route_of_another_program_with_a_better_metric_shadows_ours_and_is_left_alone() {
+    let rival = route(BLOCK, 4, eth1(10));
+    let mut fib = loaded(&[rival]);
+    let target = via(&[hop("192.0.2.12")], 0);
+    set(
+        &mut fib,
+        BLOCK,
+        Some(FibTarget {
+            metric: 1024,
+            ..target
+        }),
+    );
+    assert_eq!(written(&mut fib).len(), 1, "both have their place");
+    let (state_of, reason) = state(&fib, BLOCK).unwrap();
+    assert_eq!(state_of, "installed");
+    assert_eq!(
+        reason.unwrap(),
+        "shadowed: another program has this prefix with metric 10 (protocol 4)"
+    );
+    assert!(written(&mut fib).is_empty() && fib.is_settled());
+}
