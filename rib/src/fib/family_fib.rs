@@ -62,6 +62,12 @@ impl<P: FibPrefix> FamilyFib<P> {
         self.entries.get(prefix)?.wanted()
     }
 
+    /// Whether the kernel has a route of ours with this metric.
+    pub(crate) fn has(&self, prefix: P, metric: u32, shapes: &Shapes) -> bool {
+        let actual = self.entries.get(prefix).and_then(|entry| entry.actual());
+        actual.is_some_and(|actual| shapes.metric(actual) == metric)
+    }
+
     pub(crate) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
