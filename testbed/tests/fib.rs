@@ -164,6 +164,16 @@ fn another_protocol_number_replaces_routes_under_running_traffic() {
         || (of("99"), of("bird")),
         &(before.len(), 0),
     );
+    // A daemon that does not know yet what is wanted knows what the one before it wrote.
+    let note = mesh.daemons[0].socket().with_extension("sock.lock");
+    let noted = || std::fs::read_to_string(&note).unwrap_or_default();
+    wait::until_eq("the number beside the socket", UP, noted, &"99 \n".to_owned());
+    mesh.daemon(1).kill();
+    let Mesh { daemons, rack, .. } = &mut mesh;
+    daemons[0].resume(&rack.nodes[0].netns);
+    mesh.daemons[0].wait_for_log("restart recovery is over");
+    wait::until_eq("sessions", UP, || mesh.daemons[0].established(), &(2, 2));
+    assert_eq!((of("99"), of("bird")), (before.len(), 0));
     mesh.store.apply(&with_number("12"));
     wait::until_eq(
         "all of BIRD's again",

@@ -67,8 +67,7 @@ pub struct Flags {
     /// Routing table that routes are written to [default: 254, the main one]
     #[arg(long, value_name = "NUMBER", value_parser = route_table)]
     pub route_table: Option<u32>,
-    /// Protocol number of routes that we write; wins over pipit.io/route-protocol, and is known at the start, before
-    /// the datastore is: with another number than 12 a restart is graceful only by it [default: 12, bird]
+    /// Protocol number of routes that we write; wins over pipit.io/route-protocol [default: 12, bird]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(5..))]
     pub route_protocol: Option<u8>,
     /// Source address that packets of this host prefer on routes of ours, one a family [default: the kernel's choice]
