@@ -147,6 +147,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: matches!(self.dump, Dump::Running { .. }),
         };
         let outcome = match prefix {
             IpNet::V4(prefix) => self.ipv4.found(prefix, id, is_replacement, &around),
