@@ -82,10 +82,11 @@ impl Fib {
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
-                    self.joined_route(table, prefix, &gone.route);
+                    let route = gone.route.clone();
                     if self.topology.remove_route(table, prefix, &without_source(gone)) {
                         self.others_changed(prefix);
                     }
+                    self.joined_route(table, prefix, &route, true);
                 }
             }
             KernelEvent::Link {
@@ -190,7 +191,7 @@ impl Fib {
     fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
         let metric = foreign.route.metric;
         if !is_replacement {
-            self.joined_route(table, prefix, &foreign.route);
+            self.joined_route(table, prefix, &foreign.route, false);
         }
         let is_new = self
             .topology
@@ -204,15 +205,17 @@ impl Fib {
     }
 
     /// IPv6 makes one route of all that have a prefix, a metric and gateways, and tells of it under the number of
-    /// whichever it looked at: what is said of another program's may have happened to ours. A dump shows it.
-    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute) {
+    /// whichever it looked at: what is said of another program's may have happened to ours, and what went may have
+    /// taken all with it. A dump shows it.
+    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute, is_gone: bool) {
         let IpNet::V6(prefix) = prefix else { return };
         // A dump tells of the routes as they are, and of each but once.
         let is_telling = matches!(self.dump, Dump::Running { .. });
         if table == Table::Ours
             && !is_telling
             && other.has_gateway()
-            && self.ipv6.has(prefix, other.metric, &self.shapes)
+            && (self.ipv6.has(prefix, other.metric, &self.shapes)
+                || (is_gone && self.topology.conflict(prefix.into(), other.metric).is_some()))
         {
             self.wants_dump();
         }

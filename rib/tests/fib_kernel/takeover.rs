@@ -95,6 +95,13 @@ fn an_ipv6_route_that_the_kernel_joins_to_ours_is_noticed_and_so_is_what_goes_wi
             ip(&format!("-6 route del fd65::2:0/122 proto {proto} metric 1024"));
             node.until("ours again", |node| node.fib.is_settled() && is_alone());
         }
+        // Two of others, who are in the way together and go together.
+        ip("-6 route replace fd65::2:0/122 via fd31:1::13 dev eth0 proto static metric 1024");
+        ip("-6 route append fd65::2:0/122 via fd31:1::14 dev eth0 proto 80 metric 1024");
+        node.until("conflict", |node| node.state("fd65::2:0/122") == "conflict");
+        node.catch_up();
+        ip("-6 route del fd65::2:0/122 metric 1024");
+        node.until("ours once more", |node| node.fib.is_settled() && is_alone());
     });
 }
 
