@@ -327,7 +327,7 @@ pub struct FibItem {
     pub metric: u32,
     /// Linux route protocol; 12 is `bird`.
     pub protocol: u8,
-    /// `installed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
+    /// `installed`, `shadowed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
     pub state: String,
     /// Why it is not installed.
     pub reason: Option<String>,

@@ -41,11 +41,18 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 pub async fn serve(listener: UnixListener, api: impl ControlApi) -> Infallible {
     let router = router(api);
     let mut connections = Connections::default();
+    let mut is_failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connections.spawn(serve_connection(stream, router.clone())),
+            Ok((stream, _)) => {
+                is_failing = false;
+                connections.spawn(serve_connection(stream, router.clone()));
+            }
             Err(error) => {
-                tracing::warn!(%error, "control connection not accepted");
+                // Said once, however long it lasts.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(%error, "control connections are not accepted");
+                }
                 tokio::time::sleep(ACCEPT_BACK_OFF).await;
             }
         }

@@ -127,7 +127,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             };
             let view = fib.view_of(prefix.into(), &shown);
             let (problem, action) = match view.state {
-                "installed" => ("missing", "create"),
+                "installed" | "shadowed" => ("missing", "create"),
                 "pending" if view.reason.is_none() => ("missing", "create"),
                 waiting => (waiting, "wait"),
             };

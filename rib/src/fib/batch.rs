@@ -32,6 +32,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: false,
         };
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         // A long list of one family does not keep the other waiting.
@@ -75,6 +76,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: false,
         };
         let mut refusals = refusals.iter().peekable();
         let mut is_ambiguous = false;

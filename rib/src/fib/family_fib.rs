@@ -62,6 +62,12 @@ impl<P: FibPrefix> FamilyFib<P> {
         self.entries.get(prefix)?.wanted()
     }
 
+    /// Whether the kernel has a route of ours with this metric.
+    pub(crate) fn has(&self, prefix: P, metric: u32, shapes: &Shapes) -> bool {
+        let actual = self.entries.get(prefix).and_then(|entry| entry.actual());
+        actual.is_some_and(|actual| shapes.metric(actual) == metric)
+    }
+
     pub(crate) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
@@ -198,6 +204,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             entry.put(Flag::Unseen, entry.actual().is_some());
         }
         self.exceptions.extra.clear();
+        self.exceptions.doubles.clear();
     }
 
     /// What the dump did not show is not there; how many of those were wanted.
@@ -238,6 +245,11 @@ impl<P: FibPrefix> FamilyFib<P> {
             Some(actual) if actual == route => return Outcome::Expected,
             Some(actual) if was_seen && shapes.metric(actual) != shapes.metric(route) => {
                 self.exceptions.extra.entry(prefix).or_default().push(route);
+                mark(&mut self.dirty, prefix, entry);
+                return Outcome::Expected;
+            }
+            Some(_) if was_seen && !is_replacement && around.is_dumping => {
+                self.exceptions.doubles.entry(prefix).or_default().push(route);
                 mark(&mut self.dirty, prefix, entry);
                 return Outcome::Expected;
             }
@@ -362,7 +374,9 @@ impl<P: FibPrefix> FamilyFib<P> {
             }
             (FibOpKind::Delete, None) => {
                 match current {
-                    Some(_) => entry.set_actual(None),
+                    Some(actual) if actual == planned.route => entry.set_actual(None),
+                    // One of two with this metric: the kernel may have taken either.
+                    Some(_) => outcome = Outcome::Ambiguous,
                     None => exceptions.forget_extra(prefix, metric, shapes),
                 }
                 if errno.is_some() {

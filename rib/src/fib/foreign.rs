@@ -159,12 +159,12 @@ impl<P: Prefix> ForeignTable<P> {
         self.routes(prefix).find(|foreign| foreign.route.metric == metric)
     }
 
-    /// The route with this prefix that the kernel prefers to one with this metric.
-    pub(crate) fn preferred(&self, prefix: P, metric: u32) -> Option<&Authored> {
-        let preferred = self
+    /// The route with this prefix and the lowest metric, up to this one.
+    pub(crate) fn first_below(&self, prefix: P, metric: u32) -> Option<&Authored> {
+        let routes = self
             .routes(prefix)
-            .filter(|foreign| foreign.route.metric < metric);
-        preferred.min_by_key(|foreign| foreign.route.metric)
+            .filter(|foreign| foreign.route.metric <= metric);
+        routes.min_by_key(|foreign| foreign.route.metric)
     }
 
     /// The routes of a prefix, in no order.
@@ -183,12 +183,13 @@ impl<P: Prefix> ForeignTable<P> {
     }
 
     /// The way to an address, and the metric of the route that gives it: the longest prefix, the lowest metric, of
-    /// its next hops the first that is usable. A route without a usable one counts as absent; one that drops packets
-    /// means that there is no way.
+    /// its next hops the first that is usable, with carrier if any has it. A route without a usable one counts as
+    /// absent; one that drops packets means that there is no way.
     pub(crate) fn lookup(
         &self,
         address: [u8; 16],
         is_usable: impl Fn(&KernelHop) -> bool,
+        has_carrier: impl Fn(&KernelHop) -> bool,
     ) -> Option<(u32, KernelHop)> {
         for len in (0..=P::MAX_LEN).rev() {
             if self.lengths[usize::from(len)] == 0 {
@@ -204,7 +205,8 @@ impl<P: Prefix> ForeignTable<P> {
                 match &route.action {
                     KernelAction::Blackhole | KernelAction::Other(_) => return None,
                     KernelAction::Unicast(hops) => {
-                        if let Some(hop) = hops.iter().find(|hop| is_usable(hop)) {
+                        let usable = hops.iter().filter(|hop| is_usable(hop));
+                        if let Some(hop) = usable.min_by_key(|hop| !has_carrier(hop)) {
                             return Some((route.metric, *hop));
                         }
                     }
@@ -303,7 +305,11 @@ mod tests {
         assert!(table.remove(prefix, &route(9, 3)) && table.displace(prefix, 4));
         assert_eq!((table.len(), table.routes(prefix).count()), (0, 0));
         assert_eq!(
-            table.lookup([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |_| true),
+            table.lookup(
+                [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                |_| true,
+                |_| true
+            ),
             None
         );
     }

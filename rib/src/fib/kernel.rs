@@ -68,6 +68,14 @@ impl KernelRoute {
         }
     }
 
+    /// Whether packets go to another router.
+    pub(crate) fn has_gateway(&self) -> bool {
+        match &self.action {
+            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.gateway.is_some()),
+            KernelAction::Blackhole | KernelAction::Other(_) => false,
+        }
+    }
+
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
         match &self.action {

@@ -253,14 +253,15 @@ impl Topology {
         }
     }
 
-    /// Somebody else's route with this prefix that the kernel prefers to one with this metric.
-    pub(crate) fn preferred(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
+    /// Somebody else's route to this prefix that packets take instead of one with this metric, or may: the kernel asks
+    /// first the lower metric, of two equal ones that which came first.
+    pub(crate) fn shadow(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
         let picture = &self.current;
         match (prefix, self.is_apart) {
-            (IpNet::V4(prefix), false) => picture.ipv4.preferred(prefix, metric),
-            (IpNet::V6(prefix), false) => picture.ipv6.preferred(prefix, metric),
-            (IpNet::V4(prefix), true) => picture.beside.ipv4.preferred(prefix, metric),
-            (IpNet::V6(prefix), true) => picture.beside.ipv6.preferred(prefix, metric),
+            (IpNet::V4(prefix), false) => picture.ipv4.first_below(prefix, metric),
+            (IpNet::V6(prefix), false) => picture.ipv6.first_below(prefix, metric),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.first_below(prefix, metric),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.first_below(prefix, metric),
         }
     }
 
@@ -367,13 +368,14 @@ impl Topology {
     fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         let links = &self.current.links;
         let is_usable = |hop: &KernelHop| links.get(&hop.device).is_some_and(|link| link.is_up);
+        let has_carrier = |hop: &KernelHop| self.has_carrier(hop.device);
         match address {
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();
                 let octets = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-                self.current.ipv4.lookup(octets, is_usable)
+                self.current.ipv4.lookup(octets, is_usable, has_carrier)
             }
-            IpAddr::V6(address) => self.current.ipv6.lookup(address.octets(), is_usable),
+            IpAddr::V6(address) => self.current.ipv6.lookup(address.octets(), is_usable, has_carrier),
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Query {
     FibSync(oneshot::Sender<()>),
     /// What was done to the kernel's routes so far.
     FibCounts(oneshot::Sender<FibCounts>),
+    /// Protocol numbers of kernel routes of ours.
+    RouteProtocols(oneshot::Sender<Vec<u8>>),
     /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
     FibTroubles(usize, oneshot::Sender<Vec<FibView>>),
     /// A page of the kernel's routes.
@@ -196,6 +198,11 @@ impl RibHandle {
     /// What was done to the kernel's routes so far.
     pub async fn fib_counts(&self) -> FibCounts {
         self.ask(Query::FibCounts).await.unwrap_or_default()
+    }
+
+    /// Protocol numbers that kernel routes of ours carry, or may: the one in use first.
+    pub async fn route_protocols(&self) -> Vec<u8> {
+        self.ask(Query::RouteProtocols).await.unwrap_or_default()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
@@ -373,6 +380,7 @@ impl RibTask {
             Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
             Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
+            Query::RouteProtocols(reply) => drop(reply.send(self.rib.fib_ref().protocols())),
             Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
             Query::FibTroubles(limit, reply) => drop(reply.send(self.rib.fib_ref().troubles(limit))),
         }

@@ -12,6 +12,7 @@ use pipit_bgp::{Family, NextHop, PeerId};
 use crate::family_rib::FamilyRib;
 use crate::fib::FibPrefix;
 use crate::import;
+use crate::next_hops::on_the_link_of;
 use crate::peer::PeerSettings;
 use crate::rib::{Rib, Shared};
 use crate::source::SourceId;
@@ -93,6 +94,7 @@ impl Rib {
                     let bytes = &batch.attr_bytes[attrs.start as usize..attrs.end as usize];
                     let range = nlri.start as usize..nlri.end as usize;
                     let shared = &mut self.shared;
+                    let next_hop = on_the_link_of(shared.sources[source].address, *next_hop);
                     match family {
                         Family::Ipv4Unicast => {
                             take_in(
@@ -102,7 +104,7 @@ impl Rib {
                                 &settings,
                                 bytes,
                                 facts,
-                                *next_hop,
+                                next_hop,
                                 &batch.ipv4[range],
                             );
                         }
@@ -114,7 +116,7 @@ impl Rib {
                                 &settings,
                                 bytes,
                                 facts,
-                                *next_hop,
+                                next_hop,
                                 &batch.ipv6[range],
                             );
                         }

@@ -19,6 +19,8 @@ mod multipath;
 #[cfg(test)]
 mod naive;
 #[cfg(test)]
+mod next_hops;
+#[cfg(test)]
 mod reasons;
 #[cfg(test)]
 mod restart;

@@ -251,7 +251,7 @@ impl Reporter {
 
 /// Where an installed route leads; `None` for one that the kernel does not have.
 fn exit(item: &FibItem) -> Option<Exit> {
-    if item.state != "installed" {
+    if !matches!(item.state.as_str(), "installed" | "shadowed") {
         return None;
     }
     let Some(hop) = item.next_hops.first() else {

@@ -239,6 +239,34 @@ fn ecmp_members_leave_with_their_carrier_and_come_back() {
 }
 
 #[test]
+fn a_way_through_somebodys_ecmp_route_goes_where_there_is_carrier() {
+    let mut fib = loaded(&[route(
+        "203.0.113.1/32",
+        STATIC,
+        unicast(&[way(Some("192.0.2.1"), 2), way(Some("198.51.100.7"), 3)], 0),
+    )]);
+    set(&mut fib, "10.65.2.0/26", Some(via(&[hop("203.0.113.1")], 0)));
+    let [eth0, eth1] = [
+        "10.65.2.0/26 via 192.0.2.1 dev 2 metric 0",
+        "10.65.2.0/26 via 198.51.100.7 dev 3 metric 0",
+    ];
+    assert_eq!(written(&mut fib), [format!("Create {eth0}")]);
+    let carrier = |index, name: &str, has_carrier| KernelEvent::Link {
+        index,
+        name: name.to_owned(),
+        is_up: true,
+        has_carrier,
+    };
+    fib.handle_kernel([carrier(2, "eth0", false)]);
+    assert_eq!(written(&mut fib), [format!("Replace {eth1}")]);
+    // Where none has it, nothing is better than the first.
+    fib.handle_kernel([carrier(3, "eth1", false)]);
+    assert_eq!(written(&mut fib), [format!("Replace {eth0}")]);
+    fib.handle_kernel([carrier(3, "eth1", true)]);
+    assert_eq!(written(&mut fib), [format!("Replace {eth1}")]);
+}
+
+#[test]
 fn two_next_hops_behind_one_gateway_are_one_way_out() {
     let mut fib = loaded(&[route(
         "0.0.0.0/0",
