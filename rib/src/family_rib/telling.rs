@@ -83,6 +83,7 @@ pub(crate) fn decide(
     path: &Path,
 ) -> Result<Announcement, NotSent> {
     let set = &shared.attrs[path.attrs];
+    let reachability = &shared.next_hops[set.next_hop()].reachability;
     let route = Exported {
         prefix,
         attrs: set.bytes(),
@@ -90,8 +91,8 @@ pub(crate) fn decide(
         next_hop: shared.next_hops[set.next_hop()].next_hop,
         source_id: path.source,
         source: &shared.sources[path.source],
-        is_reachable: path.source.is_own()
-            || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
+        is_reachable: path.source.is_own() || reachability.is_way(),
+        is_by_us: *reachability == Reachability::Own,
         kernel_metric: (path.source == SourceId::KERNEL)
             .then(|| PRIORITY_BASE.saturating_sub(set.facts().local_pref.unwrap_or(PRIORITY_BASE))),
         is_leaving: shared.is_drained || shared.policy[key.family].export.graceful_shutdown,

@@ -32,6 +32,8 @@ pub enum Reachability {
     /// No route leads there.
     #[default]
     Unreachable,
+    /// It is one of this host's: a packet that is sent there goes nowhere (RFC 4271 §5.1.3).
+    Own,
     /// A route leads there.
     Reachable {
         /// Its metric: the IGP cost of the decision process.
@@ -39,6 +41,13 @@ pub enum Reachability {
         /// Name of the interface by which packets leave.
         interface: String,
     },
+}
+
+impl Reachability {
+    /// Whether packets can go there.
+    pub(crate) fn is_way(&self) -> bool {
+        matches!(self, Reachability::Reachable { .. })
+    }
 }
 
 /// Why a route cannot be written now.
@@ -255,6 +264,7 @@ impl Topology {
 
     pub(crate) fn reachability(&self, address: IpAddr) -> Reachability {
         match self.lookup(address) {
+            _ if self.addresses().has(address) => Reachability::Own,
             Some((metric, hop)) => Reachability::Reachable {
                 metric,
                 interface: self.link_name(hop.device).unwrap_or_default().to_owned(),

@@ -58,7 +58,7 @@ fn rfc4271_5_1_3_an_address_of_our_own_is_no_way_out() {
         }
     };
     fib.handle_kernel([own(true)]);
-    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Unreachable);
+    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Own);
     assert_eq!(
         written(&mut fib),
         ["Delete 10.65.2.0/26 via 192.0.2.99 dev 2 metric 0"]
