@@ -162,7 +162,7 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
         max_prefixes: Some(session.max_prefixes()),
         enforces_first_as: session.enforces_first_as(),
         accepts_local_pref: session.accepts_local_preference(),
-        role: session.extensions.role,
+        role: session.role(),
         import: filters(&session.import_filters, |rules| &rules.import),
         export: filters(&session.export_filters, |rules| &rules.export),
     }

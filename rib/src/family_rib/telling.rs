@@ -66,10 +66,17 @@ pub(super) fn tell_group<P: FibPrefix>(
             group.set(id.0, best.and_then(|best| outgoing(table.path(best))), is_changed);
         }
         Paths::All => {
-            for (path_id, path) in table.paths(id) {
+            let mut tell = |path_id: PathId, path: &Path, is_changed| {
                 let is_usable = path.is_candidate() && candidate(shared, prefix, path_id, path).is_some();
                 let announced = if is_usable { outgoing(path) } else { None };
-                group.set(path_id.0, announced, changed.path() == Some(path_id));
+                group.set(path_id.0, announced, is_changed);
+            };
+            match changed.path() {
+                // What is said of one path depends on no other.
+                Some(path_id) => tell(path_id, table.path(path_id), true),
+                None => table
+                    .paths(id)
+                    .for_each(|(path_id, path)| tell(path_id, path, false)),
             }
         }
     }

@@ -436,6 +436,25 @@ impl Bench {
         self.receive(id, &bytes);
     }
 
+    /// The peer announces paths, or takes them back (`None`), by their identifiers and in one go.
+    pub(crate) fn change_all(
+        &mut self,
+        id: u32,
+        prefix: Ipv4Net,
+        changes: impl IntoIterator<Item = (u32, Option<Route>)>,
+    ) {
+        let mut bytes = Vec::new();
+        for (path_id, route) in changes {
+            match route {
+                Some(route) => {
+                    bytes.extend(self.announcement(id, id, prefix, Route { path_id, ..route }, |_| {}));
+                }
+                None => encode_withdraw(&mut bytes, &options(true), &[Nlri { prefix, path_id }]),
+            }
+        }
+        self.receive(id, &bytes);
+    }
+
     pub(crate) fn withdraw(&mut self, id: u32, prefix: Ipv4Net) {
         self.withdraw_path(id, prefix, 0);
     }
