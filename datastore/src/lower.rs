@@ -150,6 +150,7 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
     PeerSettings {
         name: session.name.clone(),
         address: session.address,
+        interface: session.interface.as_deref().map(str::to_owned),
         local_as: session.local_asn,
         remote_as: session.asn.unwrap_or_default(),
         next_hop: match session.next_hop {

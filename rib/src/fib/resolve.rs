@@ -13,6 +13,7 @@ use crate::fib::connected::Addresses;
 use crate::fib::foreign::ForeignTable;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
 
 /// The device of Calico's IPIP mode.
@@ -99,6 +100,7 @@ pub(crate) struct Topology {
     /// What the dump under way has shown so far. Until it is complete the old picture answers.
     incoming: Option<Picture>,
     host_routes: HostRoutes,
+    scopes: Scopes,
 }
 
 impl Topology {
@@ -264,7 +266,7 @@ impl Topology {
 
     pub(crate) fn reachability(&self, address: IpAddr) -> Reachability {
         match self.lookup(address) {
-            _ if self.addresses().has(address) => Reachability::Own,
+            _ if self.is_own(address) => Reachability::Own,
             Some((metric, hop)) => Reachability::Reachable {
                 metric,
                 interface: self.link_name(hop.device).unwrap_or_default().to_owned(),
@@ -341,6 +343,10 @@ impl Topology {
             .is_some_and(|link| link.has_carrier)
     }
 
+    pub(crate) fn scopes_mut(&mut self) -> &mut Scopes {
+        &mut self.scopes
+    }
+
     pub(crate) fn host_routes_mut(&mut self) -> &mut HostRoutes {
         &mut self.host_routes
     }
@@ -352,7 +358,7 @@ impl Topology {
 
     fn lookup(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         // RFC 4271 §5.1.3: a packet that is sent to ourselves goes nowhere.
-        if self.addresses().has(address) {
+        if self.is_own(address) {
             return None;
         }
         let Some(gateway) = self.host_gateway(address) else {
@@ -363,9 +369,17 @@ impl Topology {
         Some((metric, KernelHop { gateway, ..hop }))
     }
 
+    /// Whether an address is this host's. A peer's link-local one is not, whatever other links have.
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses().has(address) && !self.scopes.knows(address)
+    }
+
     fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         let links = &self.current.links;
-        let is_usable = |hop: &KernelHop| links.get(&hop.device).is_some_and(|link| link.is_up);
+        let is_usable = |hop: &KernelHop| {
+            let link = links.get(&hop.device).filter(|link| link.is_up);
+            link.is_some_and(|link| self.scopes.allow(address, &link.name))
+        };
         match address {
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();

@@ -224,6 +224,7 @@ impl Bench {
         let settings = PeerSettings {
             name: format!("p{id}"),
             address: address(id).into(),
+            interface: None,
             local_as: OWN_AS,
             remote_as: kind.asn,
             next_hop: NextHopMode::Auto,
