@@ -148,6 +148,7 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
     PeerSettings {
         name: session.name.clone(),
         address: session.address,
+        interface: session.interface.as_deref().map(str::to_owned),
         local_as: session.local_asn,
         remote_as: session.asn.unwrap_or_default(),
         next_hop: match session.next_hop {
@@ -160,7 +161,7 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
         max_prefixes: Some(session.max_prefixes()),
         enforces_first_as: session.enforces_first_as(),
         accepts_local_pref: session.accepts_local_preference(),
-        role: session.extensions.role,
+        role: session.role(),
         import: filters(0, |rules| &rules.import),
         export: filters(1, |rules| &rules.export),
     }

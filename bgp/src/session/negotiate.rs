@@ -7,7 +7,7 @@ use crate::asn::Asn;
 use crate::family::{Family, FamilyMap, FamilySet};
 use crate::session::config::{AddPath, GracefulRestart, PeerConfig, Role};
 use crate::session::output::{Negotiated, PeerRestart};
-use crate::wire::capability::{Capability, RestartFamily};
+use crate::wire::capability::{Capability, ROLE, RestartFamily};
 use crate::wire::header;
 use crate::wire::iana::ErrorCode;
 use crate::wire::notification::Notification;
@@ -206,27 +206,32 @@ fn check_router_id(config: &PeerConfig, theirs: &Open, remote_as: Asn) -> Result
     }
 }
 
-/// RFC 9234 §4.2: checked only where both sides say a role.
+/// RFC 9234 §4.2: checked only where both sides say a role. One that nobody has assigned corresponds to none of ours.
 fn check_role(config: &PeerConfig, theirs: &Open) -> Result<(), Notification> {
     let mut roles = theirs.capabilities.iter().filter_map(|c| match c {
-        Capability::Role(role) => Some(*role),
+        Capability::Role(role) => Some(Some(*role)),
+        Capability::Unknown { code: ROLE, value } if value.len() == 1 => Some(None),
         _ => None,
     });
     let (Some(ours), Some(first)) = (config.role, roles.next()) else {
         return Ok(());
     };
-    let fits = matches!(
-        (ours, first),
-        (Role::Provider, Role::Customer)
-            | (Role::Customer, Role::Provider)
-            | (Role::RsServer, Role::RsClient)
-            | (Role::RsClient, Role::RsServer)
-            | (Role::Peer, Role::Peer)
-    );
-    if fits && roles.all(|role| role == first) {
+    let wanted = Some(counterpart(ours));
+    if first == wanted && roles.all(|role| role == wanted) {
         Ok(())
     } else {
         Err(Notification::new(ErrorCode::ROLE_MISMATCH))
+    }
+}
+
+/// The role of the other end (RFC 9234 §4.2, table 2).
+fn counterpart(role: Role) -> Role {
+    match role {
+        Role::Provider => Role::Customer,
+        Role::Customer => Role::Provider,
+        Role::RsServer => Role::RsClient,
+        Role::RsClient => Role::RsServer,
+        Role::Peer => Role::Peer,
     }
 }
 

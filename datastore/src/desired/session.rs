@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipit_bgp::session::config::{AddPath, Bfd, GracefulRestart, HoldReason, PeerConfig, Secret};
+use pipit_bgp::session::config::{AddPath, Bfd, GracefulRestart, HoldReason, PeerConfig, Role, Secret};
 use pipit_bgp::{Asn, Family, FamilySet, RouterId};
 use serde::Serialize;
 
@@ -255,6 +255,13 @@ impl Session {
         self.extensions.enforce_first_as.unwrap_or(false)
     }
 
+    /// Our role (RFC 9234 §4): between ASes only, where routes can leak.
+    pub fn role(&self) -> Option<Role> {
+        self.extensions
+            .role
+            .filter(|_| self.peer_type == PeerType::External)
+    }
+
     /// Families whose routes it carries.
     pub fn families(&self) -> FamilySet {
         self.extensions.families.unwrap_or(FamilySet::only(self.family()))
@@ -295,7 +302,7 @@ impl Session {
             extended_next_hop: self.has_extended_next_hop(),
             ttl_security: self.ttl_security_hops,
             password: self.password.as_deref().cloned(),
-            role: extensions.role,
+            role: self.role(),
             bfd: self.bfd(),
         }
     }

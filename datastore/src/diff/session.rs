@@ -166,8 +166,7 @@ impl SessionSetting {
             SessionSetting::AddPath => format!("{:?}", session.add_path()).to_lowercase(),
             SessionSetting::ExtendedNextHop => session.has_extended_next_hop().to_string(),
             SessionSetting::Role => session
-                .extensions
-                .role
+                .role()
                 .map_or_else(|| "none".to_owned(), |role| format!("{role:?}")),
             SessionSetting::Bfd => session.bfd().map_or_else(
                 || "off".to_owned(),
@@ -268,7 +267,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         graceful_restart: _,
         long_lived: _,
         route_reflector_client: _,
-        role,
+        role: _,
         bfd: _,
         local_preference_accept: _,
         enforce_first_as: _,
@@ -332,7 +331,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             old.has_extended_next_hop() != new.has_extended_next_hop(),
             SessionSetting::ExtendedNextHop,
         ),
-        (was.role != *role, SessionSetting::Role),
+        (old.role() != new.role(), SessionSetting::Role),
         (old.bfd() != new.bfd(), SessionSetting::Bfd),
         (
             old.accepts_local_preference() != new.accepts_local_preference(),

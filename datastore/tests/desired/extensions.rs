@@ -111,11 +111,24 @@ fn the_other_end_of_a_mirrored_peer_dials_and_has_the_other_role() {
     ];
     let config = |node: &str, name: &str| {
         let plan = plan_for(node, &objects, &Environment::default());
-        let config = session(&plan, name).peer_config(plan.router_id);
-        (config.passive, config.role, config.hold_time.as_secs())
+        let found = session(&plan, name);
+        let config = found.peer_config(plan.router_id);
+        assert_eq!(config.role, None, "both are in one AS: see below");
+        (config.passive, found.extensions.role, config.hold_time.as_secs())
     };
     assert_eq!(config("n1", "Node_172_31_1_12"), (true, Some(Role::Provider), 9));
     assert_eq!(config("n2", "Node_172_31_1_11"), (false, Some(Role::Customer), 9));
+}
+
+#[test]
+fn rfc9234_4_there_are_roles_between_ases_only() {
+    let spec = |asn| format!("{{peerIP: 10.9.0.1, asNumber: {asn}}}");
+    for (asn, role) in [(65001, Some(Role::Peer)), (64512, None)] {
+        let plan = plan_n1(&[annotated("BGPPeer", "tor", "pipit.io/role: peer", &spec(asn))]);
+        let found = session(&plan, "Global_10_9_0_1");
+        assert_eq!(found.peer_config(plan.router_id).role, role, "AS {asn}");
+        assert_eq!(lower::peer_settings(&plan, found).role, role, "AS {asn}");
+    }
 }
 
 #[test]

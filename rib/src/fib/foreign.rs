@@ -81,7 +81,7 @@ impl<P: Prefix> ForeignTable<P> {
     }
 
     /// Forgets a route; says whether it was known. The kernel's word on a removal may name fewer next hops than the
-    /// route had, so metric and protocol decide when nothing is exactly equal.
+    /// route had, so metric and protocol decide when nothing is exactly equal; a route by other devices is another one.
     pub(crate) fn remove(&mut self, prefix: P, gone: &Authored) -> bool {
         let mut ids = self.load(prefix);
         let slab = &mut self.slab;
@@ -89,6 +89,7 @@ impl<P: Prefix> ForeignTable<P> {
         let is_similar = |id: &Id| {
             let known = slab.get(id.number());
             (known.protocol, known.route.metric) == (gone.protocol, gone.route.metric)
+                && gone.route.devices().all(|device| known.route.uses(device))
         };
         let Some(at) = exact.or_else(|| ids.iter().position(is_similar)) else {
             return false;

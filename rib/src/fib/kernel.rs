@@ -76,6 +76,15 @@ impl KernelRoute {
         }
     }
 
+    /// The devices of its next hops, as far as the kernel named them.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = u32> {
+        let hops: &[KernelHop] = match &self.action {
+            KernelAction::Unicast(hops) => hops,
+            KernelAction::Blackhole | KernelAction::Other(_) => &[],
+        };
+        hops.iter().map(|hop| hop.device).filter(|&device| device != 0)
+    }
+
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
         match &self.action {

@@ -31,6 +31,7 @@ mod learn;
 mod plan;
 mod protocol;
 mod resolve;
+mod scopes;
 mod shapes;
 mod slab;
 mod stir;

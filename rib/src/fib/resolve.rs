@@ -13,6 +13,7 @@ use crate::fib::connected::Addresses;
 use crate::fib::foreign::ForeignTable;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
 
 /// The device of Calico's IPIP mode.
@@ -32,6 +33,8 @@ pub enum Reachability {
     /// No route leads there.
     #[default]
     Unreachable,
+    /// It is one of this host's: a packet that is sent there goes nowhere (RFC 4271 §5.1.3).
+    Own,
     /// A route leads there.
     Reachable {
         /// Its metric: the IGP cost of the decision process.
@@ -39,6 +42,13 @@ pub enum Reachability {
         /// Name of the interface by which packets leave.
         interface: String,
     },
+}
+
+impl Reachability {
+    /// Whether packets can go there.
+    pub(crate) fn is_way(&self) -> bool {
+        matches!(self, Reachability::Reachable { .. })
+    }
 }
 
 /// Why a route cannot be written now.
@@ -90,6 +100,7 @@ pub(crate) struct Topology {
     /// What the dump under way has shown so far. Until it is complete the old picture answers.
     incoming: Option<Picture>,
     host_routes: HostRoutes,
+    scopes: Scopes,
 }
 
 impl Topology {
@@ -267,6 +278,7 @@ impl Topology {
 
     pub(crate) fn reachability(&self, address: IpAddr) -> Reachability {
         match self.lookup(address) {
+            _ if self.is_own(address) => Reachability::Own,
             Some((metric, hop)) => Reachability::Reachable {
                 metric,
                 interface: self.link_name(hop.device).unwrap_or_default().to_owned(),
@@ -343,6 +355,10 @@ impl Topology {
             .is_some_and(|link| link.has_carrier)
     }
 
+    pub(crate) fn scopes_mut(&mut self) -> &mut Scopes {
+        &mut self.scopes
+    }
+
     pub(crate) fn host_routes_mut(&mut self) -> &mut HostRoutes {
         &mut self.host_routes
     }
@@ -354,7 +370,7 @@ impl Topology {
 
     fn lookup(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         // RFC 4271 §5.1.3: a packet that is sent to ourselves goes nowhere.
-        if self.addresses().has(address) {
+        if self.is_own(address) {
             return None;
         }
         let Some(gateway) = self.host_gateway(address) else {
@@ -365,9 +381,17 @@ impl Topology {
         Some((metric, KernelHop { gateway, ..hop }))
     }
 
+    /// Whether an address is this host's. A peer's link-local one is not, whatever other links have.
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses().has(address) && !self.scopes.knows(address)
+    }
+
     fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         let links = &self.current.links;
-        let is_usable = |hop: &KernelHop| links.get(&hop.device).is_some_and(|link| link.is_up);
+        let is_usable = |hop: &KernelHop| {
+            let link = links.get(&hop.device).filter(|link| link.is_up);
+            link.is_some_and(|link| self.scopes.allow(address, &link.name))
+        };
         let has_carrier = |hop: &KernelHop| self.has_carrier(hop.device);
         match address {
             IpAddr::V4(address) => {

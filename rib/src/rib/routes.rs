@@ -83,6 +83,9 @@ impl Rib {
         let families = session.families;
         self.recovery.heard(now, id);
         for item in &batch.items {
+            if !matches!(item, BatchItem::Announce { .. } | BatchItem::Withdraw { .. }) {
+                self.settle();
+            }
             match item {
                 BatchItem::Announce {
                     family,
@@ -147,7 +150,14 @@ impl Rib {
                 BatchItem::EndOfRefresh(family) => self.sweep(source, *family),
             }
         }
+        self.settle();
         self.check_limits(id, source);
+    }
+
+    /// Chooses among the paths of crowded prefixes that the routes so far have changed.
+    fn settle(&mut self) {
+        self.ipv4.settle(&mut self.shared);
+        self.ipv6.settle(&mut self.shared);
     }
 
     fn handle_end_of_rib(&mut self, now: Instant, id: PeerId, source: SourceId, family: Family) {

@@ -224,6 +224,7 @@ impl Bench {
         let settings = PeerSettings {
             name: format!("p{id}"),
             address: address(id).into(),
+            interface: None,
             local_as: OWN_AS,
             remote_as: kind.asn,
             next_hop: NextHopMode::Auto,
@@ -443,6 +444,25 @@ impl Bench {
             .into_iter()
             .map(|(prefix, route)| self.announcement(id, id, prefix, route, |_| {}));
         let bytes = encoded.collect::<Vec<_>>().concat();
+        self.receive(id, &bytes);
+    }
+
+    /// The peer announces paths, or takes them back (`None`), by their identifiers and in one go.
+    pub(crate) fn change_all(
+        &mut self,
+        id: u32,
+        prefix: Ipv4Net,
+        changes: impl IntoIterator<Item = (u32, Option<Route>)>,
+    ) {
+        let mut bytes = Vec::new();
+        for (path_id, route) in changes {
+            match route {
+                Some(route) => {
+                    bytes.extend(self.announcement(id, id, prefix, Route { path_id, ..route }, |_| {}));
+                }
+                None => encode_withdraw(&mut bytes, &options(true), &[Nlri { prefix, path_id }]),
+            }
+        }
         self.receive(id, &bytes);
     }
 

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod fuzz;

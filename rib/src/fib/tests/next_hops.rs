@@ -1,5 +1,7 @@
 //! From BGP next hops to gateways, devices and flags.
 
+use pipit_bgp::PeerId;
+
 use super::*;
 
 #[test]
@@ -58,7 +60,7 @@ fn rfc4271_5_1_3_an_address_of_our_own_is_no_way_out() {
         }
     };
     fib.handle_kernel([own(true)]);
-    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Unreachable);
+    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Own);
     assert_eq!(
         written(&mut fib),
         ["Delete 10.65.2.0/26 via 192.0.2.99 dev 2 metric 0"]
@@ -196,6 +198,43 @@ fn rfc2545_3_a_link_local_next_hop_goes_out_by_the_device_of_the_global_one() {
     assert_eq!(
         written(&mut fib),
         ["Create fd65::2:0/122 via fe80::12 dev 2 metric 1024"]
+    );
+}
+
+#[test]
+fn rfc4007_6_a_link_local_next_hop_is_on_the_link_of_the_peer_that_has_it() {
+    let on = |device| unicast(&[way(None, device)], 256);
+    let on_both = [2, 3].map(|device| route("fe80::/64", KERNEL, on(device)));
+    let mut fib = loaded(&on_both);
+    fib.set_link(PeerId(1), ip("fe80::2"), Some("eth1".to_owned()));
+    set(&mut fib, "fd65::/48", Some(via(&[hop("fe80::2")], 0)));
+    set(&mut fib, "10.65.2.0/26", Some(via(&[hop("fe80::2")], 0)));
+    assert_eq!(
+        written(&mut fib),
+        [
+            "Create 10.65.2.0/26 via fe80::2 dev 3 metric 0",
+            "Create fd65::/48 via fe80::2 dev 3 metric 1024"
+        ]
+    );
+    // Another link goes, of which the kernel may speak twice; or has the same address.
+    fib.handle_kernel([
+        gone("fe80::/64", KERNEL, on(2)),
+        gone("fe80::/64", KERNEL, on(2)),
+        KernelEvent::Address {
+            device: 2,
+            address: ip("fe80::2"),
+            net: net("fe80::/64"),
+        },
+    ]);
+    assert_eq!(written(&mut fib), [""; 0]);
+    // The peer moves to where nothing leads.
+    assert!(fib.set_link(PeerId(1), ip("fe80::2"), Some("eth0".to_owned())));
+    assert_eq!(
+        written(&mut fib),
+        [
+            "Delete 10.65.2.0/26 via fe80::2 dev 3 metric 0",
+            "Delete fd65::/48 via fe80::2 dev 3 metric 1024"
+        ]
     );
 }
 
