@@ -140,10 +140,14 @@ fn footer_tells_how_old_a_state_from_disk_is_and_what_is_held_back() {
         held("Node/a", "2026-11-23T10:00:30Z"),
         held("Node/b", "2026-11-23T10:00:20Z"),
     ];
+    let held = "Held back: 2 deletions until 2026-11-23T10:00:20Z";
+    let remedy = "(pipit datastore release acts on it now)";
     let text = footer(&list);
-    let expected =
-        "Held back: 2 deletions until 2026-11-23T10:00:20Z (pipit datastore release acts on it now)\n";
-    assert!(text.contains(expected), "{text}");
+    let while_away = format!("{held}, and for as long as the datastore is away {remedy}\n");
+    assert!(text.contains(&while_away), "{text}");
+    list.daemon.datastore.connected = true;
+    let text = footer(&list);
+    assert!(text.contains(&format!("{held} {remedy}\n")), "{text}");
 }
 
 #[test]
