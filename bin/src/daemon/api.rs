@@ -108,6 +108,7 @@ impl ControlApi for Api {
                 refused: counts.refused,
                 repaired: counts.repaired,
                 dumps: counts.dumps,
+                nexthop_groups: counts.groups,
             },
         })
     }
@@ -167,7 +168,11 @@ impl ControlApi for Api {
             resource: format!("CalicoNodeStatus/{name}"),
             message: format!("its status cannot be written: {why}"),
         });
-        let troubles = self.rib.fib_troubles(TROUBLES).await;
+        let (troubles, of_objects) = self.rib.fib_troubles(TROUBLES).await;
+        let of_objects = of_objects.map(|message| ProblemItem {
+            resource: "kernel nexthop objects".into(),
+            message,
+        });
         let of_kernel = troubles.into_iter().map(|view| ProblemItem {
             resource: format!("kernel route {}", view.prefix),
             message: view.reason.unwrap_or_else(|| view.state.to_owned()),
@@ -183,6 +188,7 @@ impl ControlApi for Api {
             .chain(of_requests)
             .chain(of_answers)
             .chain(of_kernel)
+            .chain(of_objects)
             .chain(of_sockets)
             .collect())
     }
@@ -441,5 +447,6 @@ fn fib_item(view: FibView) -> FibItem {
         state: view.state.into(),
         reason: view.reason,
         kernel: view.kernel,
+        nexthop_object: view.object,
     }
 }

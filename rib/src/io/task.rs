@@ -81,8 +81,9 @@ pub enum Query {
     FibSync(oneshot::Sender<()>),
     /// What was done to the kernel's routes so far.
     FibCounts(oneshot::Sender<FibCounts>),
-    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
-    FibTroubles(usize, oneshot::Sender<Vec<FibView>>),
+    /// Kernel routes that others are in the way of or that the kernel refuses, at most so many; why there are no
+    /// nexthop objects where there should be.
+    FibTroubles(usize, oneshot::Sender<(Vec<FibView>, Option<String>)>),
     /// A page of the kernel's routes.
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
@@ -162,8 +163,9 @@ impl RibHandle {
         self.ask(Query::FibSync).await
     }
 
-    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
-    pub async fn fib_troubles(&self, limit: usize) -> Vec<FibView> {
+    /// Kernel routes that others are in the way of or that the kernel refuses, at most so many; and what is wrong with
+    /// nexthop objects.
+    pub async fn fib_troubles(&self, limit: usize) -> (Vec<FibView>, Option<String>) {
         self.ask(|reply| Query::FibTroubles(limit, reply))
             .await
             .unwrap_or_default()
@@ -335,7 +337,10 @@ impl RibTask {
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
             Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
             Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
-            Query::FibTroubles(limit, reply) => drop(reply.send(self.rib.fib_ref().troubles(limit))),
+            Query::FibTroubles(limit, reply) => {
+                let fib = self.rib.fib_ref();
+                drop(reply.send((fib.troubles(limit), fib.object_trouble())))
+            }
         }
     }
 
@@ -425,8 +430,8 @@ impl RibTask {
                 Output::Loaded(_) => {}
             }
         }
-        while let Some(batch) = self.rib.fib().poll_batch() {
-            if self.kernel.send(Request::Apply(batch)).await.is_err() {
+        while let Some(work) = self.rib.fib().poll_work() {
+            if self.kernel.send(work.into()).await.is_err() {
                 return;
             }
         }
