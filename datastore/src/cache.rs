@@ -223,6 +223,11 @@ impl Cache {
         self.current.filters.objects.get(name)
     }
 
+    /// Grows whenever a BGPFilter changes.
+    pub fn filters_version(&self) -> u64 {
+        self.current.filters.version
+    }
+
     /// Readable IPPools by name.
     pub fn pools(&self) -> impl Iterator<Item = (&String, &IpPool)> {
         self.current.pools.readable()
@@ -290,7 +295,7 @@ impl Cache {
                 secrets: self.current.secrets.version,
             },
             peers: self.current.peers.version,
-            filters: self.current.filters.version,
+            filters: self.filters_version(),
             selectors: self.selectors.version(),
         }
     }

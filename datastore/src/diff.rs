@@ -4,8 +4,8 @@
 //! anew are recognised by their pointer, so one new block costs a look at the blocks.
 
 mod session;
+mod steps;
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use pipit_bgp::Family;
 use serde::Serialize;
 
 pub use session::SessionSetting;
+pub use steps::{SessionStep, session_steps};
 
 use crate::desired::{Aggregate, DesiredState, FamilyState, HostRoute, Session};
 use crate::model::{BlockState, FilterRules};
@@ -89,26 +90,11 @@ pub enum Change {
         settings: Vec<SessionSetting>,
     },
     /// A BGPFilter exists in this family now.
-    FilterAdded {
-        /// The family.
-        family: Family,
-        /// Its name.
-        name: String,
-    },
+    FilterAdded(FilterChange),
     /// A BGPFilter no longer exists in this family.
-    FilterRemoved {
-        /// The family.
-        family: Family,
-        /// Its name.
-        name: String,
-    },
+    FilterRemoved(FilterChange),
     /// A BGPFilter's rules for this family are others.
-    FilterChanged {
-        /// The family.
-        family: Family,
-        /// Its name.
-        name: String,
-    },
+    FilterChanged(FilterChange),
     /// Priority of normal routes.
     NormalPriority(Family),
     /// Communities added on export.
@@ -151,27 +137,47 @@ pub enum Change {
     IgnoredInterfaces(Family),
 }
 
+/// Which BGPFilter changed, in which family.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FilterChange {
+    /// The family.
+    pub family: Family,
+    /// Its name.
+    pub name: String,
+    /// Whether a session goes by it, before or after.
+    pub is_used: bool,
+}
+
+impl FilterChange {
+    fn class(&self) -> ChangeClass {
+        match self.is_used {
+            true => ChangeClass::RouteRefresh,
+            false => ChangeClass::NoEffect,
+        }
+    }
+}
+
 impl Change {
     /// What it does to the sessions it concerns.
     pub fn class(&self) -> ChangeClass {
         match self {
-            Change::RouterId | Change::SessionAdded { .. } | Change::SessionRemoved { .. } => {
-                ChangeClass::SessionReset
-            }
+            Change::RouterId | Change::SessionRemoved { .. } => ChangeClass::SessionReset,
             Change::SessionChanged { settings, .. } => settings
                 .iter()
                 .map(|setting| setting.class())
                 .max()
                 .unwrap_or(ChangeClass::NoEffect),
+            Change::FilterAdded(filter) | Change::FilterRemoved(filter) | Change::FilterChanged(filter) => {
+                filter.class()
+            }
             Change::ClusterId
             | Change::Usable
-            | Change::FilterAdded { .. }
-            | Change::FilterRemoved { .. }
-            | Change::FilterChanged { .. }
             | Change::NormalPriority(_)
             | Change::Communities(_)
             | Change::Export(_) => ChangeClass::RouteRefresh,
-            Change::LogSeverity
+            // A session more: those there are go on.
+            Change::SessionAdded { .. }
+            | Change::LogSeverity
             | Change::Originate { .. }
             | Change::ClusterExtensions
             | Change::Listen(_)
@@ -209,9 +215,9 @@ impl fmt::Display for Change {
                 let settings: Vec<_> = settings.iter().map(|setting| setting.name()).collect();
                 write!(f, "session {name}: {}", settings.join(", "))
             }
-            Change::FilterAdded { family, name } => write!(f, "+ {family} filter {name}"),
-            Change::FilterRemoved { family, name } => write!(f, "- {family} filter {name}"),
-            Change::FilterChanged { family, name } => write!(f, "{family} filter {name}"),
+            Change::FilterAdded(FilterChange { family, name, .. }) => write!(f, "+ {family} filter {name}"),
+            Change::FilterRemoved(FilterChange { family, name, .. }) => write!(f, "- {family} filter {name}"),
+            Change::FilterChanged(FilterChange { family, name, .. }) => write!(f, "{family} filter {name}"),
             Change::NormalPriority(family) => write!(f, "{family} normal route priority"),
             Change::Communities(family) => write!(f, "{family} communities"),
             Change::Export(family) => write!(f, "{family} export policy"),
@@ -253,12 +259,18 @@ pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
         Change::ClusterExtensions,
     );
     for family in Family::ALL {
-        diff_family(family, old.family(family), new.family(family), &mut changes);
+        diff_family(family, old, new, &mut changes);
     }
     changes
 }
 
-fn diff_family(family: Family, old: &FamilyState, new: &FamilyState, changes: &mut Vec<Change>) {
+fn diff_family(
+    family: Family,
+    old_state: &DesiredState,
+    new_state: &DesiredState,
+    changes: &mut Vec<Change>,
+) {
+    let (old, new) = (old_state.family(family), new_state.family(family));
     // Every field has to be thought about here. `enabled` says nothing that `listen` does not.
     let FamilyState {
         enabled: _,
@@ -267,9 +279,9 @@ fn diff_family(family: Family, old: &FamilyState, new: &FamilyState, changes: &m
         listen,
         normal_priority,
         peers,
-        filters,
-        // The same rules where they count, or those of a family that the plan does not show.
-        carried_filters: _,
+        // The same rules as the carried ones, or none where the plan does not show them.
+        filters: _,
+        carried_filters: filters,
         communities,
         export,
         aggregates,
@@ -282,11 +294,15 @@ fn diff_family(family: Family, old: &FamilyState, new: &FamilyState, changes: &m
         changes.push(Change::Listen(family));
     }
     // A session may name a filter only while it exists: new filters before sessions, old ones after.
-    let filters = match Arc::ptr_eq(&old.filters, filters) {
-        true => [Vec::new(), Vec::new()],
-        false => diff_filters(family, &old.filters, filters),
+    let is_used = |name: &str| {
+        let is_among = |names: &Arc<[String]>| names.iter().any(|used| used == name);
+        let mut sessions = old_state.sessions().chain(new_state.sessions());
+        sessions.any(|session| session.filters(family).into_iter().any(is_among))
     };
-    let [present_filters, gone_filters] = filters;
+    let [present_filters, gone_filters] = match Arc::ptr_eq(&old.carried_filters, filters) {
+        true => [Vec::new(), Vec::new()],
+        false => diff_filters(family, &old.carried_filters, filters, is_used),
+    };
     changes.extend(present_filters);
     if !Arc::ptr_eq(&old.peers, peers) {
         diff_sessions(family, &old.peers, peers, changes);
@@ -335,24 +351,21 @@ fn diff_filters(
     family: Family,
     old: &BTreeMap<String, FilterRules>,
     new: &BTreeMap<String, FilterRules>,
+    is_used: impl Fn(&str) -> bool,
 ) -> [Vec<Change>; 2] {
-    let mut present = Vec::new();
-    for (name, rules) in new {
-        let name = name.clone();
-        match old.get(&name) {
-            None => present.push(Change::FilterAdded { family, name }),
-            Some(before) if before != rules => present.push(Change::FilterChanged { family, name }),
-            Some(_) => {}
-        }
-    }
-    let gone = old
-        .keys()
-        .filter(|name| !new.contains_key(*name))
-        .map(|name| Change::FilterRemoved {
-            family,
-            name: name.clone(),
-        });
-    [present, gone.collect()]
+    let change = |name: &String| FilterChange {
+        family,
+        name: name.clone(),
+        is_used: is_used(name),
+    };
+    let present = new.iter().filter_map(|(name, rules)| match old.get(name) {
+        None => Some(Change::FilterAdded(change(name))),
+        Some(before) if before != rules => Some(Change::FilterChanged(change(name))),
+        Some(_) => None,
+    });
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    let gone = gone.map(|name| Change::FilterRemoved(change(name)));
+    [present.collect(), gone.collect()]
 }
 
 /// Sessions by name; of what is left, an old and a new session with the same neighbour are one session whose port
@@ -360,23 +373,12 @@ fn diff_filters(
 fn diff_sessions(family: Family, old: &[Arc<Session>], new: &[Arc<Session>], changes: &mut Vec<Change>) {
     let (mut removed, mut added): (Vec<&Arc<Session>>, Vec<&Arc<Session>>) = (Vec::new(), Vec::new());
     let mut changed: Vec<(&Arc<Session>, &Arc<Session>)> = Vec::new();
-    let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
-    loop {
-        let order = match (olds.peek(), news.peek()) {
-            (None, None) => break,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {
-                olds.next();
-                news.next();
-                continue;
-            }
-            (Some(old), Some(new)) => old.name.cmp(&new.name),
-        };
-        match order {
-            Ordering::Less => removed.extend(olds.next()),
-            Ordering::Greater => added.extend(news.next()),
-            Ordering::Equal => changed.extend(olds.next().zip(news.next())),
+    for step in session_steps(old, new) {
+        match step {
+            SessionStep::Same(_) => {}
+            SessionStep::Changed(old, new) => changed.push((old, new)),
+            SessionStep::Removed(old) => removed.push(old),
+            SessionStep::Added(new) => added.push(new),
         }
     }
     let mut neighbours: BTreeMap<_, Vec<&Arc<Session>>> = BTreeMap::new();

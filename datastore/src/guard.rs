@@ -4,7 +4,8 @@
 //! down on purpose. The guard sits between a back-end and the cache and passes everything but such deletions: those
 //! it turns into [`StoreEvent::Unreadable`], which keeps the last good version in force and shows it as a problem.
 //! What else goes in the same revision goes with them, or stays with them: half an accident is no better.
-//! When the objects come back nothing has happened; when they do not, or somebody says so, they are deleted.
+//! When the objects come back nothing has happened; when they do not, or somebody says so, they are deleted. While the
+//! source is away the time stands still: who mends an accident may have to end etcd for it.
 //!
 //! Pure: events and `now` in, events out.
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::backend::StoreEvent;
+use crate::backend::{StoreEvent, StoreStatus};
 use crate::key::Key;
 
 /// Fewer objects than this may vanish at once: a node that lost its only block is no accident worth waiting for.
@@ -82,12 +83,18 @@ pub struct Guard {
     snapshot: Option<HashSet<Key>>,
     /// Deletions since the last mark: of which revision they are it will say.
     batch: HashSet<Key>,
+    /// Guarded objects that are new since the last mark, and those before it with their revision, until it is judged:
+    /// what comes in a revision makes up for nothing that goes in it.
+    new: Vec<Key>,
+    new_in: HashMap<Key, i64>,
     /// Deletions that nobody has judged yet, by revision: each watch reports its part of one.
     pending: BTreeMap<i64, HashSet<Key>>,
     /// The revision that was last held back, for parts of it that come late.
     mass: Option<i64>,
     /// Deletions held back: until when, and what is said about each.
     held: HashMap<Key, (Instant, String)>,
+    /// Since when the source cannot be asked.
+    away_since: Option<Instant>,
 }
 
 impl Guard {
@@ -98,9 +105,12 @@ impl Guard {
             known: HashSet::new(),
             snapshot: None,
             batch: HashSet::new(),
+            new: Vec::new(),
+            new_in: HashMap::new(),
             pending: BTreeMap::new(),
             mass: None,
             held: HashMap::new(),
+            away_since: None,
         }
     }
 
@@ -122,6 +132,8 @@ impl Guard {
             StoreEvent::Begin => {
                 self.batch.clear();
                 self.pending.clear();
+                self.new.clear();
+                self.new_in.clear();
                 self.snapshot = Some(HashSet::new());
             }
             StoreEvent::Put { ref key, .. }
@@ -129,11 +141,16 @@ impl Guard {
                 key: Some(ref key), ..
             } => self.seen(key),
             StoreEvent::Delete { key } => return self.deleted(key),
-            StoreEvent::Settled { revision } => self.settled(revision),
+            StoreEvent::Settled { revision } => {
+                self.back(now);
+                self.settled(revision);
+            }
             StoreEvent::SnapshotDone { .. } => return self.snapshot_done(now, event),
-            StoreEvent::Unreadable { key: None, .. }
-            | StoreEvent::Readable { .. }
-            | StoreEvent::Status(_) => {}
+            StoreEvent::Status(StoreStatus::Lost { .. }) => {
+                self.away_since.get_or_insert(now);
+            }
+            StoreEvent::Status(StoreStatus::Connected { .. }) => self.back(now),
+            StoreEvent::Unreadable { key: None, .. } | StoreEvent::Readable { .. } => {}
         }
         vec![event]
     }
@@ -145,12 +162,20 @@ impl Guard {
         let judged = pending
             .into_iter()
             .map(|(revision, gone)| self.judge_revision(now, revision, gone));
-        judged.collect::<Vec<_>>().concat()
+        let events = judged.collect::<Vec<_>>().concat();
+        self.new_in.clear();
+        events
     }
 
-    /// When [`Guard::handle_timeout`] has something to do; never inside a snapshot, which would swallow it.
+    /// How many deletions wait for [`Guard::judge`].
+    pub fn pending(&self) -> usize {
+        self.batch.len() + self.pending.values().map(HashSet::len).sum::<usize>()
+    }
+
+    /// When [`Guard::handle_timeout`] has something to do; never inside a snapshot, which would swallow it, nor while
+    /// the source is away.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.snapshot.is_some() {
+        if self.snapshot.is_some() || self.away_since.is_some() {
             return None;
         }
         self.held.values().map(|(until, _)| *until).min()
@@ -192,6 +217,15 @@ impl Guard {
         held
     }
 
+    /// The source can be asked again: the time that it was away does not count.
+    fn back(&mut self, now: Instant) {
+        let Some(since) = self.away_since.take() else {
+            return;
+        };
+        let away = now.saturating_duration_since(since);
+        self.held.values_mut().for_each(|(until, _)| *until += away);
+    }
+
     fn seen(&mut self, key: &Key) {
         if Guarded::of(key).is_none() {
             return;
@@ -199,7 +233,9 @@ impl Guard {
         match &mut self.snapshot {
             Some(snapshot) => drop(snapshot.insert(key.clone())),
             None => {
-                self.known.insert(key.clone());
+                if self.known.insert(key.clone()) {
+                    self.new.push(key.clone());
+                }
                 self.batch.remove(key);
                 for gone in self.pending.values_mut() {
                     gone.remove(key);
@@ -222,6 +258,7 @@ impl Guard {
     }
 
     fn settled(&mut self, revision: i64) {
+        self.new_in.extend(self.new.drain(..).map(|key| (key, revision)));
         let gone = std::mem::take(&mut self.batch);
         if !gone.is_empty() {
             self.pending.entry(revision).or_default().extend(gone);
@@ -229,6 +266,7 @@ impl Guard {
     }
 
     fn snapshot_done(&mut self, now: Instant, mark: StoreEvent) -> Vec<StoreEvent> {
+        self.back(now);
         let snapshot = self.snapshot.take().unwrap_or_default();
         self.held.retain(|key, _| !snapshot.contains(key));
         // What was held back before is missing again; it has been judged.
@@ -256,7 +294,9 @@ impl Guard {
         if gone.is_empty() {
             return Vec::new();
         }
+        let was_there = |key: &&Key| self.new_in.get(*key).is_none_or(|since| *since < revision);
         let known = self.known.iter().filter(|key| !self.held.contains_key(*key));
+        let known = known.filter(was_there);
         let verdicts = Verdict::of_each_kind(&gone, known);
         let is_late_part = revision != 0 && self.mass == Some(revision);
         let mass = verdicts

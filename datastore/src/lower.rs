@@ -134,13 +134,11 @@ pub fn host_routes(state: &DesiredState) -> BTreeMap<IpAddr, IpAddr> {
 
 /// What the RIB must know of a session.
 pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
-    let filters = |names: &[String], pick: fn(&FilterRules) -> &Vec<FilterRule>| {
+    let filters = |direction: usize, pick: fn(&FilterRules) -> &Vec<FilterRule>| {
         let of_family = |family: Family| {
             let known = &state.family(family).carried_filters;
-            let rules = |name: &String| {
-                let rules = pick(known.get(name)?);
-                (!rules.is_empty()).then(|| Arc::new(filter(name, rules)))
-            };
+            let rules = |name: &String| Some(Arc::new(filter(name, pick(known.get(name)?))));
+            let names = session.filters(family)[direction];
             names.iter().filter_map(rules).collect()
         };
         FamilyMap {
@@ -151,6 +149,7 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
     PeerSettings {
         name: session.name.clone(),
         address: session.address,
+        interface: session.interface.as_deref().map(str::to_owned),
         local_as: session.local_asn,
         remote_as: session.asn.unwrap_or_default(),
         next_hop: match session.next_hop {
@@ -163,9 +162,9 @@ pub fn peer_settings(state: &DesiredState, session: &Session) -> PeerSettings {
         max_prefixes: Some(session.max_prefixes()),
         enforces_first_as: session.enforces_first_as(),
         accepts_local_pref: session.accepts_local_preference(),
-        role: session.extensions.role,
-        import: filters(&session.import_filters, |rules| &rules.import),
-        export: filters(&session.export_filters, |rules| &rules.export),
+        role: session.role(),
+        import: filters(0, |rules| &rules.import),
+        export: filters(1, |rules| &rules.export),
     }
 }
 

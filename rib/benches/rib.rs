@@ -65,6 +65,7 @@ fn connect(rib: &mut Rib, id: u32) {
     let settings = PeerSettings {
         name: format!("p{id}"),
         address: IpAddr::from([10, 0, 1, id as u8]),
+        interface: None,
         local_as: OWN_AS,
         remote_as: Asn(65000 + id),
         next_hop: NextHopMode::Keep,

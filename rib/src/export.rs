@@ -37,6 +37,8 @@ pub(crate) struct Announcement {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NotSent {
+    /// The node is leaving, and takes back whatever it has announced.
+    Withdrawn,
     /// Learned over iBGP, and this node reflects it to nobody of the peer's kind (RFC 4271 §9.2, RFC 4456 §6).
     IbgpToIbgp,
     /// Long-lived stale, and the peer does not know what that is (RFC 9494 §4.3).
@@ -61,13 +63,14 @@ pub enum NotSent {
     SecondHand,
     /// There is no next hop of the family to announce it with.
     NoNextHop,
-    /// We cannot reach its next hop, and would be the next hop ourselves (RFC 4271 §9.1.2); or nobody can.
+    /// We cannot reach its next hop, and are it or would be it (RFC 4271 §5.1.3, §9.1.2); or nobody can.
     Unreachable,
 }
 
 impl fmt::Display for NotSent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            NotSent::Withdrawn => "the node is leaving, and announces nothing",
             NotSent::IbgpToIbgp => "learned over iBGP and not reflected",
             NotSent::LongLivedStale => "long-lived stale, which the peer does not know",
             NotSent::NoAdvertise => "community no-advertise",
@@ -92,6 +95,8 @@ pub(crate) struct Exported<'a> {
     pub(crate) facts: &'a AttrFacts,
     pub(crate) next_hop: NextHop,
     pub(crate) is_reachable: bool,
+    /// Its next hop is an address of this host.
+    pub(crate) is_by_us: bool,
     pub(crate) source_id: SourceId,
     pub(crate) source: &'a Source,
     /// Metric of a route learned from the kernel; `None` for all others.
@@ -156,7 +161,8 @@ pub(crate) fn decide(
     }
     roles(&subject.attrs, key, edit)?;
     announcement.own_next_hop = own_next_hop(route, key)?;
-    if (announcement.own_next_hop.is_some() || is_class_e(route.next_hop)) && !route.is_reachable {
+    let helps_nobody = announcement.own_next_hop.is_some() || route.is_by_us || is_class_e(route.next_hop);
+    if helps_nobody && !route.is_reachable {
         return Err(NotSent::Unreachable);
     }
     match key.peer_type {

@@ -187,7 +187,8 @@ fn check_attributes(
     {
         return Err(Rejected::ClusterLoop);
     }
-    if [node.addresses.ipv4, node.addresses.ipv6].contains(&Some(next_hop)) {
+    // An IPv4 address may come mapped (RFC 4291 §2.5.5.2).
+    if [node.addresses.ipv4, node.addresses.ipv6].contains(&Some(next_hop.to_canonical())) {
         return Err(Rejected::OwnNextHop);
     }
     let mut edit = AttrEdit::default();

@@ -26,4 +26,4 @@ mod table;
 pub mod verify;
 
 pub use peer::{NextHopMode, PeerSettings};
-pub use rib::{CREDIT, FamilyPolicy, NodeSettings, Output, Rib, RibLimits};
+pub use rib::{CREDIT, Drain, FamilyPolicy, NodeSettings, Output, Rib, RibLimits};

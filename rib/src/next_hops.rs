@@ -52,6 +52,22 @@ pub(crate) struct TrackedNextHop {
 /// The way out of another program's route: its interface, and whether a gateway is behind it.
 type OwnWay = (Option<Box<str>>, bool);
 
+/// The next hop as it is to be resolved. A link-local address alone says nothing of its link (RFC 4007 §6); the peer's
+/// own address does, since nobody else can have meant it.
+pub(crate) fn on_the_link_of(peer: IpAddr, next_hop: NextHop) -> NextHop {
+    match (next_hop, peer) {
+        (NextHop::V6 { global, .. }, IpAddr::V6(peer))
+            if global.is_unicast_link_local() && !peer.is_unicast_link_local() =>
+        {
+            NextHop::V6 {
+                global: peer,
+                link_local: Some(global),
+            }
+        }
+        _ => next_hop,
+    }
+}
+
 /// All next hops in use.
 #[derive(Debug, Default)]
 pub(crate) struct NextHopTable {
@@ -177,5 +193,36 @@ impl std::ops::Index<NextHopId> for NextHopTable {
 
     fn index(&self, id: NextHopId) -> &TrackedNextHop {
         &self.entries[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc4007_6_a_link_local_next_hop_is_on_the_link_of_the_peer_that_sent_it() {
+        let v6 = |global: &str, link_local: Option<&str>| NextHop::V6 {
+            global: global.parse().unwrap(),
+            link_local: link_local.map(|text| text.parse().unwrap()),
+        };
+        for (peer, sent, expected) in [
+            ("fd00:1::2", v6("fe80::9", None), v6("fd00:1::2", Some("fe80::9"))),
+            (
+                "fd00:1::2",
+                v6("fe80::9", Some("fe80::9")),
+                v6("fd00:1::2", Some("fe80::9")),
+            ),
+            (
+                "fd00:1::2",
+                v6("fd00::9", Some("fe80::9")),
+                v6("fd00::9", Some("fe80::9")),
+            ),
+            ("fd00:1::2", v6("fd00::9", None), v6("fd00::9", None)),
+            ("10.0.0.2", v6("fe80::9", None), v6("fe80::9", None)),
+            ("fe80::2", v6("fe80::9", None), v6("fe80::9", None)),
+        ] {
+            assert_eq!(on_the_link_of(peer.parse().unwrap(), sent), expected, "{sent:?}");
+        }
     }
 }

@@ -22,6 +22,8 @@ pub struct PeerSettings {
     pub name: String,
     /// The peer's address.
     pub address: IpAddr,
+    /// The interface that a link-local address is on.
+    pub interface: Option<String>,
     /// The AS we present to it.
     pub local_as: Asn,
     /// The peer's AS.

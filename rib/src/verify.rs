@@ -47,6 +47,7 @@ impl Verification {
     fn verify_sums(&mut self, rib: &Rib) {
         rib.ipv4.verify_sums(&rib.shared, &mut self.faults);
         rib.ipv6.verify_sums(&rib.shared, &mut self.faults);
+        rib.verify_groups(&mut self.faults);
         let mut uses = HashMap::new();
         rib.ipv4.count_attrs(&mut uses);
         rib.ipv6.count_attrs(&mut uses);

@@ -1,15 +1,51 @@
 //! The command line as scripts and people meet it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use pipit_testbed::mesh::Mesh;
+use pipit_testbed::kernel::Monitor;
+use pipit_testbed::mesh::{Mesh, UP};
 use pipit_testbed::speaker::client;
 use pipit_testbed::topology::Plan;
+use pipit_testbed::wait;
 use serde_json::Value;
 
 fn document(output: &std::process::Output) -> Value {
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_session_is_reset_and_begins_anew_at_once() {
+    let mesh = Mesh::from_files(Plan::default(), 2);
+    let [n1, n2] = &mesh.daemons[..] else {
+        unreachable!()
+    };
+    let monitor = Monitor::start(&mesh.rack.node(1).netns);
+    let reset = document(&n1.pipit(&["-o", "json", "reset", "172.31.1.12"]));
+    assert_eq!(
+        (&reset["kind"], &reset["name"], &reset["was_established"]),
+        (&"Reset".into(), &"Mesh_172_31_1_12".into(), &true.into())
+    );
+    let told = || n2.items("peers")[0]["last_error_received"].to_string();
+    wait::until("the other side to be told", UP, told, |error| {
+        error.contains("administrative reset")
+    });
+    // Sooner than any timer would have it.
+    let both = || (n1.established(), n2.established());
+    let (_, took) = wait::until("the session again", UP, both, |both| *both == ((1, 1), (1, 1)));
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(n1.items("peers")[0]["flaps"], 1);
+    assert_eq!(
+        monitor.changes(),
+        Vec::<String>::new(),
+        "both keep the other's routes meanwhile"
+    );
+
+    let unknown = n1.pipit(&["reset", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(4));
+    let error = String::from_utf8(unknown.stderr).unwrap();
+    assert!(error.contains("no peer is named nobody"), "{error}");
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use pipit_testbed::calico::{Store, affinity_key, etcd_key, etcd_value, resource};
 use pipit_testbed::etcd::Etcd;
 use pipit_testbed::kernel::{Monitor, bird_routes};
 use pipit_testbed::mesh::{CHANGE, Mesh, UP};
-use pipit_testbed::speaker::Source;
+use pipit_testbed::speaker::{Pipit, Source};
 use pipit_testbed::topology::{Plan, Rack};
 use pipit_testbed::wait;
 use serde_json::json;
@@ -56,6 +57,50 @@ fn blocks_from_etcd_act_within_a_second_and_pending_ones_do_not() {
             Vec::<String>::new()
         );
     }
+}
+
+/// Whether `pipit status` of a daemon has this among its problems.
+fn says(daemon: &Pipit, problem: &str) -> bool {
+    String::from_utf8_lossy(&daemon.pipit(&["status"]).stdout).contains(problem)
+}
+
+#[test]
+fn e15_a_daemon_that_runs_under_another_hosts_name_says_so_and_harms_nobody() {
+    let mut mesh = mesh(3);
+    mesh.ping_all();
+    mesh.daemon(3).kill();
+    let monitors = [1, 2].map(|number| Monitor::start(&mesh.rack.node(number).netns));
+    let source = Source::Etcd(mesh.store.endpoint().to_owned());
+    let second = Pipit::start_as(&mesh.rack.node(3).netns, "n2", &source, &[]);
+    let address = mesh.rack.node(2).addresses[0].addr();
+    let problem = format!("Node/n2: {address} is no address of this host");
+    wait::until_eq("the second to say so", UP, || says(&second, &problem), &true);
+    assert!(!says(&mesh.daemons[1], &problem));
+    assert_eq!(mesh.daemons[1].established().0, 1);
+    for monitor in &monitors {
+        assert_eq!(monitor.changes(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn e9_a_block_that_two_nodes_have_is_a_problem_of_both() {
+    let mut mesh = mesh(3);
+    let block: IpNet = "10.65.77.0/26".parse().unwrap();
+    mesh.assign(1, block);
+    mesh.wait_routes(CHANGE);
+    let key = affinity_key("n2", block);
+    mesh.store.put(&key, r#"{"state":"confirmed"}"#);
+    for (number, rival) in [(1, 2), (2, 1)] {
+        let address = mesh.rack.node(rival).addresses[0].addr();
+        let problem = format!("BlockAffinity/{block}: {address} announces it, too");
+        let said = || says(&mesh.daemons[number - 1], &problem);
+        wait::until_eq(&problem, CHANGE, said, &true);
+    }
+    assert!(!says(&mesh.daemons[2], "announces it, too"));
+    mesh.store.ctl(&["del", &key]);
+    let said = || says(&mesh.daemons[0], "announces it, too");
+    wait::until_eq("an end of it", CHANGE, said, &false);
+    mesh.wait_routes(CHANGE);
 }
 
 #[test]

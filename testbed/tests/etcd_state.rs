@@ -265,6 +265,8 @@ fn what_would_change_is_told_with_its_class_from_files_and_from_etcd() {
         shown.contains("New problems:\n  BGPPeer/tor spec.peerIP: "),
         "{shown}"
     );
+    // As the daemon would: what cannot be read stays at its last good version.
+    assert!(shown.contains("Node n1: nothing would change"), "{shown}");
 
     // Nothing differs from what etcd holds, and none of this touched the daemon.
     let netns = &mesh.rack.node(1).netns;

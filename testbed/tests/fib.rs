@@ -136,16 +136,19 @@ fn a_route_changed_by_hand_is_back_within_a_second_and_a_fighter_is_slowed_down(
 #[test]
 fn another_protocol_number_replaces_routes_under_running_traffic() {
     let mut mesh = Mesh::from_files(dual(), 2);
-    let target = mesh.rack.node(2).pods[0].addresses[0];
-    let ping = Ping::start(&mesh.rack.node(1).pods[0].netns, &target.to_string());
-    let before = bird_routes(&mesh.rack.node(1).netns);
-    let monitor = Monitor::start(&mesh.rack.node(1).netns);
+    let Mesh {
+        daemons, store, rack, ..
+    } = &mut mesh;
+    let target = rack.node(2).pods[0].addresses[0];
+    let ping = Ping::start(&rack.node(1).pods[0].netns, &target.to_string());
+    let before = bird_routes(&rack.node(1).netns);
+    let monitor = Monitor::start(&rack.node(1).netns);
     let with_number = |number: &str| {
         let mut config = resource("BGPConfiguration", "default", json!({ "asNumber": 64512 }));
         config["metadata"]["annotations"] = json!({ "pipit.io/route-protocol": number });
         config
     };
-    let netns = &mesh.rack.node(1).netns;
+    let netns = &rack.node(1).netns;
     let of = |number: &str| -> usize {
         ["-4", "-6"]
             .iter()
@@ -157,14 +160,23 @@ fn another_protocol_number_replaces_routes_under_running_traffic() {
             })
             .sum()
     };
-    mesh.store.apply(&with_number("99"));
+    store.apply(&with_number("99"));
     wait::until_eq(
         "all of protocol 99",
         UP,
         || (of("99"), of("bird")),
         &(before.len(), 0),
     );
-    mesh.store.apply(&with_number("12"));
+    // A daemon that does not know yet what is wanted knows what the one before it wrote.
+    let note = daemons[0].socket().with_extension("sock.lock");
+    let noted = || std::fs::read_to_string(&note).unwrap_or_default();
+    wait::until_eq("the number beside the socket", UP, noted, &"99 \n".to_owned());
+    daemons[0].kill();
+    daemons[0].resume(netns);
+    daemons[0].wait_for_log("restart recovery is over");
+    wait::until_eq("sessions", UP, || daemons[0].established(), &(2, 2));
+    assert_eq!((of("99"), of("bird")), (before.len(), 0));
+    store.apply(&with_number("12"));
     wait::until_eq(
         "all of BIRD's again",
         UP,

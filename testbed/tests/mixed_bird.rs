@@ -192,6 +192,33 @@ fn a_node_goes_from_bird_to_pipit_and_back_and_no_packet_is_lost() {
     assert_undisturbed(pings, &monitors);
 }
 
+/// BIRD passes GRACEFUL_SHUTDOWN over, and would keep the routes of a node that merely stops.
+#[test]
+fn a_node_that_leaves_for_good_takes_its_routes_back_and_leaves_none_behind() {
+    let mut mixed = Mixed::new(Plan::default(), 3);
+    let block = mixed.rack.plan.block4(1).to_string();
+    let is_known = |mixed: &Mixed| {
+        let netns = &mixed.rack.node(3).netns;
+        mixed
+            .bird
+            .ctl(netns, &["show", "route", &block])
+            .contains("unicast")
+    };
+    wait::until_eq("the node's block at BIRD", UP, || is_known(&mixed), &true);
+    let drained = mixed.daemons[0].pipit(&["drain", "--withdraw"]);
+    assert!(drained.status.success(), "{drained:?}");
+    wait::until_eq("the block taken back", UP, || is_known(&mixed), &false);
+    let verified = mixed.daemons[0].pipit(&["debug", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+    let netns = &mixed.rack.node(3).netns;
+    let all = mixed.sessions();
+    assert_eq!(mixed.bird.established(netns), all, "sessions stay");
+    mixed.daemons[0].kill();
+    let left = || mixed.bird.established(netns);
+    wait::until_eq("its sessions to end", UP, left, &(all / 2));
+    assert!(!is_known(&mixed), "nothing was kept for its return");
+}
+
 #[test]
 fn a_drained_node_says_so_and_no_packet_is_lost() {
     let mixed = Mixed::new(Plan::default(), 3);

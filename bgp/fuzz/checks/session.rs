@@ -87,6 +87,9 @@ fn config(choice: u8) -> PeerConfig {
     if choice & 8 != 0 {
         config.families = FamilySet::only(Family::Ipv6Unicast);
     }
+    if choice & 16 != 0 {
+        config.delay_open = Duration::from_secs(5);
+    }
     config
 }
 

@@ -77,16 +77,20 @@ async fn open(
 }
 
 async fn accept(address: SocketAddr, listener: &TcpListener, accepted: &mpsc::Sender<Accepted>) {
+    let mut is_failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                is_failing = false;
                 if accepted.send(Accepted::Connection(peer, stream)).await.is_err() {
                     return;
                 }
             }
             // EMFILE and the like: the connection stays in the backlog until there is room again.
             Err(cause) => {
-                error!(%address, error = %cause, "cannot accept a connection");
+                if !std::mem::replace(&mut is_failing, true) {
+                    error!(%address, error = %cause, "cannot accept connections");
+                }
                 tokio::time::sleep(RETRY).await;
             }
         }

@@ -247,10 +247,7 @@ impl PeerTask {
     fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Accepted(stream) => self.handle_accepted(now, stream),
-            Command::Change(config) => {
-                self.raise_ttl(&config);
-                self.session.change(now, *config);
-            }
+            Command::Change(config) => self.handle_change(now, *config),
             Command::Reset(notification, reason) => self.session.reset(now, &notification, reason),
             Command::PathLost(loss) => self.session.handle_path_lost(now, loss),
             Command::Retry => self.session.retry(now),
@@ -261,16 +258,23 @@ impl PeerTask {
         }
     }
 
-    /// TTL security that begins ends the connections there are; a peer that has begun already drops a goodbye that
-    /// comes without, and would sit on the dead connection for minutes.
-    fn raise_ttl(&self, new: &PeerConfig) {
-        let old = self.session.config();
-        if new.ttl_security.is_none() || old.ttl_security == new.ttl_security {
-            return;
+    /// A session that stays takes up another TTL security on its connections. What is said on one that ends has the
+    /// TTL that a peer may check already, which would sit on the dead connection for minutes.
+    fn handle_change(&mut self, now: Instant, config: PeerConfig) {
+        let is_other_ttl = self.session.config().ttl_security != config.ttl_security;
+        if is_other_ttl && config.ttl_security.is_some() {
+            self.on_connections(|stream| socket::raise_ttl(stream, config.address));
         }
+        self.session.change(now, config);
+        if is_other_ttl && self.session.is_established() {
+            self.on_connections(|stream| socket::change_ttl(stream, self.session.config()));
+        }
+    }
+
+    fn on_connections(&self, change: impl Fn(&TcpStream) -> io::Result<()>) {
         for connection in [&self.outgoing, &self.incoming].into_iter().flatten() {
-            if let Err(error) = socket::raise_ttl(&connection.stream, old.address) {
-                tracing::debug!(peer = %old.name, %error, "TTL not raised");
+            if let Err(error) = change(&connection.stream) {
+                tracing::debug!(peer = %self.session.config().name, %error, "TTL not changed");
             }
         }
     }

@@ -115,27 +115,42 @@ pub(crate) fn raise_ttl(stream: &TcpStream, peer: IpAddr) -> io::Result<()> {
     }
 }
 
+/// Has a standing connection send, and insist on, the TTL that is configured now.
+///
+/// # Errors
+/// Whatever the kernel says.
+pub(crate) fn change_ttl(stream: &TcpStream, config: &PeerConfig) -> io::Result<()> {
+    set_ttl(&SockRef::from(stream), config)?;
+    match config.ttl_security {
+        Some(_) => Ok(()),
+        None => tcp_md5::set_min_ttl(stream, config.address, 0),
+    }
+}
+
 fn prepare(socket: SockRef<'_>, config: &PeerConfig) -> io::Result<()> {
+    set_ttl(&socket, config)?;
+    match config.address {
+        IpAddr::V4(_) => socket.set_tos_v4(TOS_CS6)?,
+        IpAddr::V6(_) => socket.set_tclass_v6(TOS_CS6)?,
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+fn set_ttl(socket: &Socket, config: &PeerConfig) -> io::Result<()> {
     let ttl = if config.ttl_security.is_some() {
         TTL_GTSM
     } else {
         TTL_MULTIHOP
     };
     match config.address {
-        IpAddr::V4(_) => {
-            socket.set_ttl_v4(ttl)?;
-            socket.set_tos_v4(TOS_CS6)?;
-        }
-        IpAddr::V6(_) => {
-            socket.set_unicast_hops_v6(ttl)?;
-            socket.set_tclass_v6(TOS_CS6)?;
-        }
+        IpAddr::V4(_) => socket.set_ttl_v4(ttl)?,
+        IpAddr::V6(_) => socket.set_unicast_hops_v6(ttl)?,
     }
-    if let Some(hops) = config.ttl_security {
-        tcp_md5::set_min_ttl(&*socket, config.address, min_ttl(hops))?;
+    match config.ttl_security {
+        Some(hops) => tcp_md5::set_min_ttl(socket, config.address, min_ttl(hops)),
+        None => Ok(()),
     }
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 fn target(config: &PeerConfig, port: u16) -> io::Result<SocketAddr> {

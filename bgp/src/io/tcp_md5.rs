@@ -15,8 +15,7 @@ use socket2::SockAddr;
 
 use crate::session::config::Secret;
 
-/// `TCP_MD5SIG_MAXKEYLEN` (linux/tcp.h).
-pub(crate) const KEY_MAX: usize = 80;
+const KEY_MAX: usize = Secret::LEN_MAX;
 
 /// `struct tcp_md5sig` (linux/tcp.h).
 #[repr(C)]

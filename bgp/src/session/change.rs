@@ -56,8 +56,16 @@ impl Session {
 
     /// Runs with another configuration from now on; resets the session only where that is unavoidable.
     pub fn change(&mut self, now: Instant, new: PeerConfig) {
-        let class = self.classify(&new);
-        let reasons = reset_reasons(&self.config, &new);
+        let mut reasons = reset_reasons(&self.config, &new);
+        // What was sent on a connection that is not up yet may be lost for its TTL, and waits long to be sent again.
+        if self.config.ttl_security != new.ttl_security && !self.is_established() {
+            reasons.push("TTL security");
+        }
+        let class = match (reasons.is_empty(), self.config == new) {
+            (false, _) => ChangeClass::Reset,
+            (true, false) => ChangeClass::Live,
+            (true, true) => ChangeClass::None,
+        };
         if class == ChangeClass::Reset {
             let words = Notification::new(ErrorCode::OTHER_CONFIGURATION_CHANGE);
             self.stop_and(&Stop::Notify(words), Meanwhile::between(&self.config, &new));
@@ -114,10 +122,11 @@ pub(super) fn reset_reasons(old: &PeerConfig, new: &PeerConfig) -> Vec<&'static 
         hold_time,
         add_path,
         extended_next_hop,
-        ttl_security,
         password,
         role,
         graceful_restart,
+        // A standing connection takes it up: no message says anything of it (RFC 5082).
+        ttl_security: _,
         // None of these is on the wire before the next OPEN, if at all.
         name: _,
         port: _,
@@ -126,6 +135,7 @@ pub(super) fn reset_reasons(old: &PeerConfig, new: &PeerConfig) -> Vec<&'static 
         first_retry: _,
         connect_retry: _,
         idle_hold: _,
+        delay_open: _,
         send_hold: _,
         bfd: _,
     } = new;
@@ -144,7 +154,6 @@ pub(super) fn reset_reasons(old: &PeerConfig, new: &PeerConfig) -> Vec<&'static 
         (*hold_time == old.hold_time, "hold time"),
         (*add_path == old.add_path, "ADD-PATH"),
         (*extended_next_hop == old.extended_next_hop, "extended next hop"),
-        (*ttl_security == old.ttl_security, "TTL security"),
         (*password == old.password, "password"),
         (*role == old.role, "role"),
         (same_restart, "graceful restart"),

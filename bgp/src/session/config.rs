@@ -45,6 +45,9 @@ pub struct PeerConfig {
     pub connect_retry: Duration,
     /// First time spent in Idle after an error; doubles to 60 s, never below this.
     pub idle_hold: Duration,
+    /// How long a new connection waits for the peer's OPEN before ours goes out (RFC 4271 §8.1.1 DelayOpenTime); zero:
+    /// ours goes out at once.
+    pub delay_open: Duration,
     /// RFC 9687 send hold time; `None`: twice the negotiated hold time, at least 8 minutes.
     pub send_hold: Option<Duration>,
     /// ADD-PATH offered (RFC 7911).
@@ -89,6 +92,7 @@ impl PeerConfig {
             first_retry: Duration::from_secs(1),
             connect_retry: Duration::from_secs(5),
             idle_hold: Duration::from_secs(1),
+            delay_open: Duration::ZERO,
             send_hold: None,
             add_path: AddPath::Both,
             graceful_restart: GracefulRestart::default(),
@@ -150,6 +154,9 @@ pub enum GracefulRestart {
     Restart {
         /// Restart Time in our OPEN.
         restart_time: Duration,
+        /// How much longer they may be kept as the last choice (RFC 9494), whole seconds up to 2^24 - 1; zero: not
+        /// asked for.
+        long_lived: Duration,
     },
 }
 
@@ -157,6 +164,7 @@ impl Default for GracefulRestart {
     fn default() -> Self {
         GracefulRestart::Restart {
             restart_time: Duration::from_secs(120),
+            long_lived: Duration::ZERO,
         }
     }
 }
@@ -192,6 +200,9 @@ pub struct Bfd {
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// So many octets a key for TCP MD5 may have: `TCP_MD5SIG_MAXKEYLEN` (linux/tcp.h).
+    pub const LEN_MAX: usize = 80;
+
     /// Wraps the key's bytes as they are.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Secret {
         Secret(bytes.into())

@@ -9,6 +9,9 @@ use crate::wire::open::Open;
 /// How far a connection has come.
 #[derive(Debug)]
 pub(crate) enum Phase {
+    /// Ours is held back until theirs is in, or this is over: RFC 4271's DelayOpenTimer. In its words a dial that got
+    /// here is still in Connect, and a peer that dialled us finds us in Active.
+    DelayOpen(Instant),
     /// Our OPEN is out.
     OpenSent,
     /// Theirs is in, and suits; their KEEPALIVE is awaited.
@@ -40,7 +43,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
         match &self.phase {
-            Phase::OpenSent => None,
+            Phase::DelayOpen(_) | Phase::OpenSent => None,
             Phase::OpenConfirm(negotiated) | Phase::Established(negotiated) => Some(negotiated),
         }
     }
@@ -50,7 +53,11 @@ impl Connection {
     }
 
     pub(crate) fn next_timer(&self) -> Option<Instant> {
-        [self.hold_at, self.keepalive_at, self.send_hold_at]
+        let open_at = match self.phase {
+            Phase::DelayOpen(at) => Some(at),
+            Phase::OpenSent | Phase::OpenConfirm(_) | Phase::Established(_) => None,
+        };
+        [open_at, self.hold_at, self.keepalive_at, self.send_hold_at]
             .into_iter()
             .flatten()
             .min()

@@ -90,7 +90,8 @@ impl Session {
         self.end(now, direction, format!("sent: {notification}"), retain, ending);
     }
 
-    /// A connection fails. Without a NOTIFICATION its peer's routes may be kept (RFC 4724 §4.2).
+    /// A connection fails. Its peer's routes may be kept without a NOTIFICATION (RFC 4724 §4.2), and with the N bit
+    /// also by whoever sends one (RFC 8538 §4).
     pub(super) fn fail(
         &mut self,
         now: Instant,
@@ -104,11 +105,14 @@ impl Session {
             None => (self.retainable(direction), Ending::Lost),
             Some(notification) => {
                 self.send_last_words(direction, notification.clone());
-                let ending = match notification.error {
-                    ErrorCode::MAX_PREFIXES | ErrorCode::OUT_OF_RESOURCES => Ending::Overrun,
-                    error => Ending::of(error),
-                };
-                ((FamilySet::EMPTY, None), ending)
+                match notification.error {
+                    // What was too much is not kept, whoever could keep it.
+                    ErrorCode::MAX_PREFIXES | ErrorCode::OUT_OF_RESOURCES => {
+                        ((FamilySet::EMPTY, None), Ending::Overrun)
+                    }
+                    error @ ErrorCode::HARD_RESET => ((FamilySet::EMPTY, None), Ending::of(error)),
+                    error => (self.retainable_over_notification(direction), Ending::of(error)),
+                }
             }
         };
         self.end(now, direction, reason, retain, ending);
@@ -232,6 +236,8 @@ impl Ending {
             ErrorCode::COLLISION_RESOLUTION
             | ErrorCode::HOLD_TIMER_EXPIRED
             | ErrorCode::SEND_HOLD_TIMER_EXPIRED => Ending::Lost,
+            // RFC 4486 §4: whoever says these takes a new session at once.
+            ErrorCode::ADMINISTRATIVE_RESET | ErrorCode::OTHER_CONFIGURATION_CHANGE => Ending::Lost,
             ErrorCode { code: 6, .. } => Ending::Ceased,
             ErrorCode { .. } => Ending::Error,
         }

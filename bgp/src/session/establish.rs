@@ -40,7 +40,7 @@ impl Session {
         restart_hold_timer(connection, now);
         let negotiated = match std::mem::replace(&mut connection.phase, Phase::OpenSent) {
             Phase::OpenConfirm(negotiated) | Phase::Established(negotiated) => negotiated,
-            Phase::OpenSent => return,
+            Phase::DelayOpen(_) | Phase::OpenSent => return,
         };
         connection.phase = Phase::Established(negotiated.clone());
         connection.established_at = Some(now);

@@ -154,10 +154,11 @@ impl Session {
 
     /// RFC 4271's name for where the session is.
     pub fn state(&self) -> State {
-        let furthest = [&self.outgoing, &self.incoming]
+        let furthest = [(State::Connect, &self.outgoing), (State::Active, &self.incoming)]
             .into_iter()
-            .flatten()
-            .map(|connection| match connection.phase {
+            .filter_map(|(before, connection)| Some((before, connection.as_ref()?)))
+            .map(|(before, connection)| match connection.phase {
+                Phase::DelayOpen(_) => before,
                 Phase::OpenSent => State::OpenSent,
                 Phase::OpenConfirm(_) => State::OpenConfirm,
                 Phase::Established(_) => State::Established,
@@ -280,20 +281,31 @@ impl Session {
             let wait = self.jittered(self.config.connect_retry);
             self.dial = Dial::Retry(later(now, wait));
         }
-        let connection = Connection {
-            phase: Phase::OpenSent,
+        let delay = self.config.delay_open;
+        *self.slot(direction) = Some(Connection {
+            phase: Phase::DelayOpen(later(now, delay)),
             local_address,
             theirs: None,
             is_confirmed: false,
             established_at: None,
-            hold_at: Some(now + OPEN_HOLD_TIME),
+            hold_at: None,
             keepalive_at: None,
             send_hold_at: None,
-        };
-        *self.slot(direction) = Some(connection);
-        let open = negotiate::our_open(&self.config, self.resumption());
-        self.actions.push_back(Action::Send(direction, open.encode()));
+        });
+        if delay.is_zero() {
+            self.send_open(now, direction);
+        }
         Connected::Taken
+    }
+
+    /// Sends our OPEN, at once or when DelayOpenTimer is over: OpenSent.
+    fn send_open(&mut self, now: Instant, direction: Direction) {
+        let open = negotiate::our_open(&self.config, self.resumption()).encode();
+        if let Some(connection) = self.slot(direction) {
+            connection.phase = Phase::OpenSent;
+            connection.hold_at = Some(now + OPEN_HOLD_TIME);
+        }
+        self.actions.push_back(Action::Send(direction, open));
     }
 
     /// The next thing to do.
@@ -322,6 +334,10 @@ impl Session {
 
     fn is_unconnected(&self) -> bool {
         self.outgoing.is_none() && self.incoming.is_none()
+    }
+
+    pub(crate) fn is_established(&self) -> bool {
+        self.established().is_some()
     }
 
     fn established(&self) -> Option<Direction> {

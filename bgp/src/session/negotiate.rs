@@ -7,7 +7,7 @@ use crate::asn::Asn;
 use crate::family::{Family, FamilyMap, FamilySet};
 use crate::session::config::{AddPath, GracefulRestart, PeerConfig, Role};
 use crate::session::output::{Negotiated, PeerRestart};
-use crate::wire::capability::{Capability, RestartFamily};
+use crate::wire::capability::{Capability, ROLE, RestartFamily};
 use crate::wire::header;
 use crate::wire::iana::ErrorCode;
 use crate::wire::notification::Notification;
@@ -17,6 +17,8 @@ use crate::wire::open::Open;
 const HOLD_TIME_MIN: u16 = 3;
 /// The restart time has twelve bits (RFC 4724 §3).
 const RESTART_TIME_MAX: u64 = 4_095;
+/// The long-lived stale time has twenty-four (RFC 9494 §3.1).
+const STALE_TIME_MAX: u64 = 0xff_ffff;
 
 /// What our OPEN says of the time before it (RFC 4724 §3): R and F bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,10 +50,7 @@ pub(crate) fn our_open(config: &PeerConfig, resumption: Resumption) -> Open {
         capabilities.push(Capability::Role(role));
     }
     capabilities.extend(restart_capability(config, resumption));
-    if config.graceful_restart != GracefulRestart::Off {
-        // Without a family, as BIRD has it: we keep yours for as long as you say, and ask nothing for ours.
-        capabilities.push(Capability::LongLivedRestart(Vec::new()));
-    }
+    capabilities.extend(long_lived_capability(config, resumption));
     capabilities.push(Capability::FourOctetAs(config.local_as));
     let mode = match config.add_path {
         AddPath::Off => None,
@@ -82,7 +81,7 @@ fn restart_capability(config: &PeerConfig, resumption: Resumption) -> Option<Cap
         GracefulRestart::Off => return None,
         // Without a family it says only: we wait for yours (RFC 4724 §3).
         GracefulRestart::Helper => (0, Vec::new()),
-        GracefulRestart::Restart { restart_time } => (
+        GracefulRestart::Restart { restart_time, .. } => (
             restart_time.as_secs().min(RESTART_TIME_MAX) as u16,
             config
                 .families
@@ -101,6 +100,19 @@ fn restart_capability(config: &PeerConfig, resumption: Resumption) -> Option<Cap
         restart_time,
         families,
     })
+}
+
+fn long_lived_capability(config: &PeerConfig, resumption: Resumption) -> Option<Capability> {
+    let (families, stale_time) = match config.graceful_restart {
+        GracefulRestart::Off => return None,
+        GracefulRestart::Restart { long_lived, .. } if !long_lived.is_zero() => (config.families, long_lived),
+        // Without a family, as BIRD has it: we keep yours for as long as you say, and ask nothing for ours.
+        GracefulRestart::Helper | GracefulRestart::Restart { .. } => (FamilySet::EMPTY, Duration::ZERO),
+    };
+    let secs = stale_time.as_secs().min(STALE_TIME_MAX) as u32;
+    let is_forwarding = resumption != Resumption::None;
+    let families = families.iter().map(|f| (f.afi(), f.safi(), is_forwarding, secs));
+    Some(Capability::LongLivedRestart(families.collect()))
 }
 
 /// Puts both OPENs together.
@@ -194,27 +206,32 @@ fn check_router_id(config: &PeerConfig, theirs: &Open, remote_as: Asn) -> Result
     }
 }
 
-/// RFC 9234 §4.2: checked only where both sides say a role.
+/// RFC 9234 §4.2: checked only where both sides say a role. One that nobody has assigned corresponds to none of ours.
 fn check_role(config: &PeerConfig, theirs: &Open) -> Result<(), Notification> {
     let mut roles = theirs.capabilities.iter().filter_map(|c| match c {
-        Capability::Role(role) => Some(*role),
+        Capability::Role(role) => Some(Some(*role)),
+        Capability::Unknown { code: ROLE, value } if value.len() == 1 => Some(None),
         _ => None,
     });
     let (Some(ours), Some(first)) = (config.role, roles.next()) else {
         return Ok(());
     };
-    let fits = matches!(
-        (ours, first),
-        (Role::Provider, Role::Customer)
-            | (Role::Customer, Role::Provider)
-            | (Role::RsServer, Role::RsClient)
-            | (Role::RsClient, Role::RsServer)
-            | (Role::Peer, Role::Peer)
-    );
-    if fits && roles.all(|role| role == first) {
+    let wanted = Some(counterpart(ours));
+    if first == wanted && roles.all(|role| role == wanted) {
         Ok(())
     } else {
         Err(Notification::new(ErrorCode::ROLE_MISMATCH))
+    }
+}
+
+/// The role of the other end (RFC 9234 §4.2, table 2).
+fn counterpart(role: Role) -> Role {
+    match role {
+        Role::Provider => Role::Customer,
+        Role::Customer => Role::Provider,
+        Role::RsServer => Role::RsClient,
+        Role::RsClient => Role::RsServer,
+        Role::Peer => Role::Peer,
     }
 }
 

@@ -75,6 +75,11 @@ impl Session {
             return Ok(());
         };
         match (&connection.phase, kind) {
+            (Phase::DelayOpen(_), message::OPEN) => {
+                self.send_open(now, direction);
+                self.handle_open(now, direction, body)
+            }
+            (Phase::DelayOpen(_), _) => Err(Notification::with(ErrorCode::FSM_UNSPECIFIC, [kind])),
             (Phase::OpenSent, message::OPEN) => self.handle_open(now, direction, body),
             (Phase::OpenSent, _) => Err(Notification::with(ErrorCode::UNEXPECTED_IN_OPEN_SENT, [kind])),
             (Phase::OpenConfirm(_), message::KEEPALIVE) => {

@@ -511,3 +511,30 @@ fn no_history_of_events_panics_or_leaves_two_established_connections() {
         }
     }
 }
+
+#[test]
+fn rfc4271_8_1_1_whoever_delays_its_open_sends_it_when_the_other_has_or_in_the_end() {
+    let delay = |c: &mut PeerConfig| c.delay_open = Duration::from_secs(7);
+    // The other speaks first, and is answered at once.
+    let mut bench = Bench::mesh(delay, |c| c.passive = true).start();
+    assert_eq!(bench.states(), UP);
+    bench.ends[1].session.change(
+        bench.now,
+        PeerConfig {
+            passive: true,
+            delay_open: Duration::from_secs(7),
+            ..config(HIGH, LOW)
+        },
+    );
+    assert_eq!(bench.states(), UP, "a matter of the next connection");
+
+    // Both wait.
+    let now = bench.now;
+    let reset = Notification::new(ErrorCode::ADMINISTRATIVE_RESET);
+    bench.ends[0].session.reset(now, &reset, "test".into());
+    bench.settle();
+    bench.advance(Duration::from_secs(2));
+    assert_eq!(bench.states(), [State::Connect, State::Active]);
+    bench.advance(Duration::from_secs(7));
+    assert_eq!(bench.states(), UP);
+}

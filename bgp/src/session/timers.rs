@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::session::collision::Direction;
-use crate::session::connection::Connection;
+use crate::session::connection::{Connection, Phase};
 use crate::session::dial::Dial;
 use crate::session::{Action, Sending, Session};
 use crate::wire::header;
@@ -94,6 +94,9 @@ impl Session {
             return;
         };
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if matches!(connection.phase, Phase::DelayOpen(at) if at <= now) {
+            return self.send_open(now, direction);
+        }
         if is_due(connection.hold_at) {
             let notification = Notification::new(ErrorCode::HOLD_TIMER_EXPIRED);
             return self.expire(now, direction, &notification);

@@ -21,6 +21,9 @@
 use crate::asn::Asn;
 use crate::session::config::Role;
 
+/// BGP Role (RFC 9234 §4.1).
+pub(crate) const ROLE: u8 = 9;
+
 /// One family of the graceful restart capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RestartFamily {
@@ -132,7 +135,7 @@ impl Capability {
                     .collect(),
             ),
             Capability::ExtendedMessage => (6, Vec::new()),
-            Capability::Role(role) => (9, vec![role_number(*role)]),
+            Capability::Role(role) => (ROLE, vec![role_number(*role)]),
             Capability::GracefulRestart {
                 is_restarting,
                 has_notification,
@@ -182,7 +185,7 @@ fn parse(code: u8, value: &[u8]) -> Option<Capability> {
             Capability::ExtendedNextHop(list.chunks_exact(6).map(entry).collect::<Option<_>>()?)
         }
         (6, []) => Capability::ExtendedMessage,
-        (9, &[number]) => Capability::Role(role_of(number)?),
+        (ROLE, &[number]) => Capability::Role(role_of(number)?),
         (64, [high, low, list @ ..]) if list.len().is_multiple_of(4) => {
             let flags = u16::from_be_bytes([*high, *low]);
             let family = |e: &[u8]| {

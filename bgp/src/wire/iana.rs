@@ -65,6 +65,8 @@ error_codes! {
     ROLE_MISMATCH = (2, 11), "role mismatch";
     /// RFC 4271 §6.5.
     HOLD_TIMER_EXPIRED = (4, 0), "hold timer expired";
+    /// RFC 4271 §6.6, RFC 6608 §3: in a state that has no subcode.
+    FSM_UNSPECIFIC = (5, 0), "finite state machine error";
     /// RFC 6608 §3.
     UNEXPECTED_IN_OPEN_SENT = (5, 1), "unexpected message in OpenSent";
     /// RFC 6608 §3.

@@ -1,8 +1,10 @@
 //! Who is let in: TCP MD5 (RFC 2385) and TTL security (RFC 5082).
 
+use std::time::Duration;
+
 use pipit_bgp::session::config::{PeerConfig, Secret};
 
-use crate::node::{PEER, both_up, pair};
+use crate::node::{Node, PEER, both_up, pair};
 use crate::scripted::{Ending, Scripted};
 
 fn key(text: &str) -> impl FnOnce(&mut PeerConfig) {
@@ -83,4 +85,31 @@ async fn rfc5082_neighbours_come_up_and_a_connection_from_afar_is_not_answered()
     // The connection may be gone before all is sent.
     let _ = far.stream.try_write(&Scripted::open(nodes[1].address, 90));
     assert_eq!(far.ending().await, Ending::Closed);
+}
+
+#[tokio::test]
+async fn rfc5082_a_standing_session_begins_to_check_and_ends_only_when_the_peer_stays_behind() {
+    let short = |config: &mut PeerConfig| config.hold_time = Duration::from_secs(3);
+    let nodes = pair(31, short, short).await;
+    both_up(&nodes).await;
+    let change = async |at: usize, hops: Option<u8>| {
+        let mut config = nodes[at].config(nodes[1 - at].address);
+        (config.hold_time, config.ttl_security) = (Duration::from_secs(3), hops);
+        nodes[at].speaker.change_peer(PEER, config).await;
+    };
+    for hops in [Some(1), None, Some(2)] {
+        change(0, hops).await;
+        change(1, hops).await;
+        let heard = async |node: &Node| node.view(PEER).await.received.keepalive;
+        let before = [heard(&nodes[0]).await, heard(&nodes[1]).await];
+        for (node, before) in nodes.iter().zip(before) {
+            // Longer than the hold time: what both say arrives.
+            node.shows("keepalives", PEER, |view| view.received.keepalive > before + 4)
+                .await;
+            assert_eq!(node.view(PEER).await.flaps, 0, "{hops:?}");
+        }
+    }
+    change(1, None).await;
+    nodes[0].hears("end", PEER, |heard| heard.downs.len() == 1).await;
+    nodes[0].stays_down(PEER).await;
 }

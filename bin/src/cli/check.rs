@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use pipit_datastore::cache::Cache;
-use pipit_datastore::desired::{Environment, NoPlan, Problem, desired, object_problems};
+use pipit_datastore::desired::{Environment, NoPlan, Problem, node_problems, object_problems};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::GlobalArgs;
@@ -79,7 +79,7 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result
 /// What the objects say about themselves and the problems of all these nodes, in order of resource and field, none
 /// twice.
 ///
-/// Some are seen only by the nodes concerned, so each node's plan is made: the cost grows with the square of the mesh.
+/// Some are seen only by the nodes concerned, so each node is looked at.
 /// A folder without any Node is checked all the same: the filters of a cluster are often kept by themselves.
 fn problems_of<'n>(
     cache: &Cache,
@@ -92,11 +92,8 @@ fn problems_of<'n>(
         add(&mut found, problem);
     }
     for node in nodes {
-        match desired(cache, node, environment) {
-            Ok(plan) => plan
-                .problems
-                .into_iter()
-                .for_each(|problem| add(&mut found, problem)),
+        match node_problems(cache, node, environment) {
+            Ok(problems) => problems.into_iter().for_each(|problem| add(&mut found, problem)),
             // The object has said so itself.
             Err(NoPlan::NodeUnreadable { .. }) => {}
             Err(

@@ -2,22 +2,45 @@
 
 use std::io::Write;
 
+use clap::Args;
+
 use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::print_document;
 use crate::control::client::Client;
 use crate::control::protocol::{Drained, path};
+use crate::control::query::DrainParams;
 
-/// Runs `pipit drain` (`is_drained`) or `pipit undrain`.
+/// Arguments of `pipit drain`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DrainArgs {
+    /// Take back whatever is announced, for a node that leaves for good: peers that do not know GRACEFUL_SHUTDOWN go
+    /// other ways, too, and keep nothing once the daemon has ended
+    #[arg(long)]
+    pub withdraw: bool,
+}
+
+/// Runs `pipit drain`, or `pipit undrain` without arguments of the former.
 pub async fn run(
-    is_drained: bool,
+    drain: Option<&DrainArgs>,
     mut client: Client,
     global: &GlobalArgs,
     out: &mut dyn Write,
 ) -> Result<Exit, CliError> {
-    let path = if is_drained { path::DRAIN } else { path::UNDRAIN };
-    let answer: Drained = client.act(path).await?;
+    let path = match drain {
+        Some(&DrainArgs { withdraw }) => {
+            let params = serde_urlencoded::to_string(DrainParams { withdraw });
+            let params = params.map_err(|error| CliError::Usage(error.to_string()))?;
+            format!("{}?{params}", path::DRAIN)
+        }
+        None => path::UNDRAIN.to_owned(),
+    };
+    let answer: Drained = client.act(&path).await?;
     print_document(&answer, global.format(), out, |out| match answer.drained {
+        true if answer.withdrawn => writeln!(
+            out,
+            "drained: nothing is announced, until `pipit undrain` or the daemon's end"
+        ),
         true => writeln!(
             out,
             "drained: announcements carry GRACEFUL_SHUTDOWN, until `pipit undrain` or the daemon's end"

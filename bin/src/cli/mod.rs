@@ -15,6 +15,7 @@ pub mod peer;
 pub mod peers;
 pub mod plan;
 pub mod plan_diff;
+pub mod reset;
 pub mod resources;
 pub mod routes;
 mod table;
@@ -112,8 +113,11 @@ pub enum QueryCommand {
     Fib(fib::FibArgs),
     /// What an operator may say about the datastore
     Datastore(datastore::DatastoreArgs),
+    /// End a peer's session and begin it anew; one that waits after an error is tried now
+    #[command(alias = "restart")]
+    Reset(peer::PeerArgs),
     /// Ask peers to prefer other ways than through this node (RFC 8326), before it goes
-    Drain,
+    Drain(drain::DrainArgs),
     /// End what `drain` began
     Undrain,
     /// For those who doubt the daemon
@@ -184,8 +188,9 @@ async fn ask(query: &QueryCommand, global: &GlobalArgs, out: &mut dyn Write) -> 
             routes::run(query, connect(global).await?, global, out).await
         }
         QueryCommand::Fib(args) => fib::run(args, connect(global).await?, global, out).await,
-        QueryCommand::Drain => drain::run(true, connect(global).await?, global, out).await,
-        QueryCommand::Undrain => drain::run(false, connect(global).await?, global, out).await,
+        QueryCommand::Reset(args) => reset::run(args, connect(global).await?, global, out).await,
+        QueryCommand::Drain(args) => drain::run(Some(args), connect(global).await?, global, out).await,
+        QueryCommand::Undrain => drain::run(None, connect(global).await?, global, out).await,
         QueryCommand::Debug(args) => debug::run(args, connect(global).await?, global, out).await,
         QueryCommand::Datastore(args) => datastore::run(args, connect(global).await?, global, out).await,
     }

@@ -57,7 +57,7 @@ pub async fn run(
     Ok(Exit::Done)
 }
 
-fn is_meant(peer: &PeerItem, text: &str) -> bool {
+pub(super) fn is_meant(peer: &PeerItem, text: &str) -> bool {
     let is_address = || text.parse::<IpAddr>().is_ok_and(|wanted| wanted == peer.address);
     peer.name == text || is_address() || address(peer) == text
 }

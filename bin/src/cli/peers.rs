@@ -101,7 +101,9 @@ fn write_footer(out: &mut dyn Write, list: &PeerList, now: Timestamp) -> io::Res
     if let Some(line) = held_line(daemon) {
         writeln!(out, "{line}")?;
     }
-    if daemon.drained {
+    if daemon.withdrawn {
+        writeln!(out, "Drained: peers are told no route")?;
+    } else if daemon.drained {
         writeln!(out, "Drained: peers are asked to prefer other ways")?;
     }
     if let Some(waiting) = &daemon.waiting {
@@ -182,8 +184,12 @@ fn held_line(daemon: &DaemonStatus) -> Option<String> {
         1 => (1, "deletion"),
         many => (many, "deletions"),
     };
+    let away = match daemon.datastore.connected {
+        true => "",
+        false => ", and for as long as the datastore is away",
+    };
     Some(format!(
-        "Held back: {count} {noun} until {first} (pipit datastore release acts on it now)"
+        "Held back: {count} {noun} until {first}{away} (pipit datastore release acts on it now)"
     ))
 }
 

@@ -12,7 +12,7 @@ use crate::cli::GlobalArgs;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::output::Format;
 use crate::cli::plan_diff::InForce;
-use crate::cli::resources::{environment, from_etcd, from_path};
+use crate::cli::resources::{after_etcd, after_path, environment};
 use crate::control::client::Client;
 use crate::daemon::config::{EtcdConfig, EtcdFlags, node_name};
 use crate::daemon::machine::Machine;
@@ -48,7 +48,7 @@ pub fn run(args: &PlanArgs, global: &GlobalArgs, out: &mut dyn Write) -> Result<
         return diff(args, &machine, global, out);
     }
     let node = node_name(args.node.clone(), machine.surroundings())?;
-    let cache = resources(args, &machine, &node)?;
+    let cache = resources(args, &machine, &node, Cache::new())?;
     let plan = desired(&cache, &node, &environment(args.secrets_dir.as_deref())?)?;
     let text = match global.format() {
         Format::Table | Format::Wide => to_text(&plan),
@@ -80,10 +80,13 @@ fn diff(
         let message = format!("the daemon acts for node {node}, there is nothing of {asked} to compare with");
         return Err(CliError::Usage(message));
     }
-    in_force.compare(resources(args, machine, node)?, global, out)
+    let before = in_force.cache();
+    let after = resources(args, machine, node, before.clone())?;
+    in_force.compare(&before, after, global, out)
 }
 
-fn resources(args: &PlanArgs, machine: &Machine, node: &str) -> Result<Cache, CliError> {
+/// The resources that are asked for, in place of those `before` them.
+fn resources(args: &PlanArgs, machine: &Machine, node: &str, before: Cache) -> Result<Cache, CliError> {
     let Some(path) = &args.from else {
         let mut ignored = Vec::new();
         let config = EtcdConfig::resolve(args.etcd.clone(), machine.surroundings(), &mut ignored)?;
@@ -91,12 +94,12 @@ fn resources(args: &PlanArgs, machine: &Machine, node: &str) -> Result<Cache, Cl
             // Nobody is left to tell when stderr is closed.
             let _ = writeln!(std::io::stderr(), "pipit: {ignored}");
         }
-        return Ok(from_etcd(&config, node)?);
+        return Ok(after_etcd(before, &config, node)?);
     };
     if args.etcd != EtcdFlags::default() {
         return Err(CliError::Usage(
             "the flags of etcd have no effect with --from".to_owned(),
         ));
     }
-    Ok(from_path(path)?)
+    Ok(after_path(before, path)?)
 }

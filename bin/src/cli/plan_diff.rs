@@ -86,16 +86,22 @@ impl InForce {
         self.inputs.record.node()
     }
 
-    /// Prints what `new` would change.
+    /// The resources in force.
+    pub fn cache(&self) -> Cache {
+        self.inputs.cache()
+    }
+
+    /// Prints what changes with the resources of `new` in place of those of `old`.
     pub fn compare(
         &self,
+        old: &Cache,
         mut new: Cache,
         global: &GlobalArgs,
         out: &mut dyn Write,
     ) -> Result<Exit, CliError> {
         new.replace_secrets(|secret| self.disguise.of(secret));
         let environment = &self.inputs.environment;
-        let old = desired(&self.inputs.cache(), self.node(), environment)?;
+        let old = desired(old, self.node(), environment)?;
         let new = desired(&new, self.node(), environment)?;
         let mut items: Vec<ChangeItem> = diff(&old, &new)
             .iter()

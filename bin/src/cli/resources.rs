@@ -47,6 +47,11 @@ pub enum ResourcesError {
 ///
 /// Stricter than the daemon, which keeps running on what it can read: a file that is no manifest is an error.
 pub fn from_path(path: &Path) -> Result<Cache, ResourcesError> {
+    after_path(Cache::new(), path)
+}
+
+/// [`from_path`] in a daemon that had the resources of `cache` before: what cannot be read stays as it was.
+pub fn after_path(cache: Cache, path: &Path) -> Result<Cache, ResourcesError> {
     let files = files_of(path).map_err(|source| ResourcesError::Read {
         path: path.to_owned(),
         source,
@@ -59,11 +64,12 @@ pub fn from_path(path: &Path) -> Result<Cache, ResourcesError> {
         })?;
         manifests.push(manifest::read(&text, &file.display().to_string()));
     }
-    Ok(plan::cache_of(manifest::merge(manifests))?)
+    Ok(plan::succeed(cache, manifest::merge(manifests))?)
 }
 
-/// The resources in etcd now. Of block affinities, only those of `node`.
-pub fn from_etcd(config: &EtcdConfig, node: &str) -> Result<Cache, ResourcesError> {
+/// The resources in etcd now, in place of those of `cache`; what cannot be read stays as it was. Of block affinities,
+/// only those of `node`.
+pub fn after_etcd(cache: Cache, config: &EtcdConfig, node: &str) -> Result<Cache, ResourcesError> {
     let driver = config.to_driver();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -79,19 +85,22 @@ pub fn from_etcd(config: &EtcdConfig, node: &str) -> Result<Cache, ResourcesErro
             events,
             cancel,
         )));
-        first_snapshot(received).await
+        first_snapshot(cache, received).await
     })
 }
 
 /// Unlike the daemon, which waits for its datastore, a command that cannot reach it says so.
-async fn first_snapshot(mut events: mpsc::Receiver<StoreEvent>) -> Result<Cache, ResourcesError> {
-    let mut cache = Cache::new();
+async fn first_snapshot(
+    mut cache: Cache,
+    mut events: mpsc::Receiver<StoreEvent>,
+) -> Result<Cache, ResourcesError> {
     while let Some(event) = events.recv().await {
         if let StoreEvent::Status(StoreStatus::Lost { reason }) = event {
             return Err(ResourcesError::Etcd { reason });
         }
+        let is_whole = matches!(event, StoreEvent::SnapshotDone { .. });
         cache.handle(event);
-        if cache.is_complete() {
+        if is_whole {
             return Ok(cache);
         }
     }

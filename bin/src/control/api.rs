@@ -3,9 +3,11 @@
 use std::future::Future;
 
 use ipnet::IpNet;
+use pipit_rib::Drain;
 
 use crate::control::protocol::{
-    DaemonStatus, Drained, ErrorReason, FibDiff, FibItem, FibSync, PeerItem, ProblemItem, RouteItem, Verified,
+    DaemonStatus, Drained, ErrorReason, FibDiff, FibItem, FibSync, PeerItem, ProblemItem, Reset, RouteItem,
+    Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery};
 
@@ -24,7 +26,10 @@ pub trait ControlApi: Clone + Send + Sync + 'static {
     fn problems(&self) -> impl Future<Output = Result<Vec<ProblemItem>, ApiError>> + Send;
 
     /// Drains the node, or ends it: see [`Drained`].
-    fn drain(&self, is_drained: bool) -> impl Future<Output = Result<Drained, ApiError>> + Send;
+    fn drain(&self, drain: Drain) -> impl Future<Output = Result<Drained, ApiError>> + Send;
+
+    /// Ends a peer's session so that it begins anew, or tries a peer that waits: see [`Reset`].
+    fn reset(&self, name: String) -> impl Future<Output = Result<Reset, ApiError>> + Send;
 
     /// Computes the tables anew and compares: see [`Verified`].
     fn verify(&self) -> impl Future<Output = Result<Verified, ApiError>> + Send;

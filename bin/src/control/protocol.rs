@@ -38,10 +38,12 @@ pub mod path {
     pub const PROBLEMS: &str = "/v1/problems";
     /// GET: what the desired state is computed from, in lines: see [`pipit_datastore::inputs`].
     pub const INPUTS: &str = "/v1/inputs";
-    /// POST: [`super::Drained`].
+    /// POST with [`crate::control::query::DrainParams`]: [`super::Drained`].
     pub const DRAIN: &str = "/v1/drain";
     /// POST: [`super::Drained`].
     pub const UNDRAIN: &str = "/v1/undrain";
+    /// POST with [`crate::control::query::ResetParams`]: [`super::Reset`].
+    pub const RESET: &str = "/v1/peers/reset";
     /// GET: [`super::Verified`].
     pub const VERIFY: &str = "/v1/debug/verify";
     /// POST: [`super::Released`].
@@ -325,7 +327,7 @@ pub struct FibItem {
     pub metric: u32,
     /// Linux route protocol; 12 is `bird`.
     pub protocol: u8,
-    /// `installed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
+    /// `installed`, `shadowed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
     pub state: String,
     /// Why it is not installed.
     pub reason: Option<String>,
@@ -432,6 +434,9 @@ pub struct DaemonStatus {
     /// Drained, by command or by the Node's annotation: announcements carry GRACEFUL_SHUTDOWN (RFC 8326).
     #[serde(default)]
     pub drained: bool,
+    /// Drained by command until nothing is announced at all.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// What it waits for before it can act, one line for people; `None` when it acts.
     pub waiting: Option<String>,
     /// What was done to the kernel's routes since the start.
@@ -520,8 +525,25 @@ pub struct Drained {
     pub kind: String,
     /// Drained by command.
     pub drained: bool,
+    /// And what was announced is taken back.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// Drained by the annotation `pipit.io/usable: "false"` of its Node, whatever the command said.
     pub by_annotation: bool,
+}
+
+/// What `pipit reset` brought about.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Reset {
+    /// [`API_VERSION`].
+    #[serde(rename = "apiVersion")]
+    pub api_version: String,
+    /// `Reset`.
+    pub kind: String,
+    /// The peer's name.
+    pub name: String,
+    /// There was a session, and it has ended with Cease/Administrative Reset; otherwise the peer is tried now.
+    pub was_established: bool,
 }
 
 /// What `pipit debug verify` found.

@@ -82,6 +82,23 @@ impl FibQuery {
     }
 }
 
+/// The query string of [`crate::control::protocol::path::RESET`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetParams {
+    /// The name of a peer.
+    pub name: String,
+}
+
+/// The query string of [`crate::control::protocol::path::DRAIN`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainParams {
+    /// Take back what is announced, in place of marking it.
+    #[serde(default)]
+    pub withdraw: bool,
+}
+
 /// The query string of [`crate::control::protocol::path::ROUTES`].
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

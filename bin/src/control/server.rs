@@ -14,15 +14,18 @@ use futures_util::StreamExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use pipit_rib::Drain;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::control::api::{ApiError, ControlApi};
 use crate::control::connections::Connections;
 use crate::control::protocol::{
     API_VERSION, DaemonStatus, Drained, ErrorBody, ErrorReason, FibDiff, FibSync, NDJSON, PeerList,
-    ProblemList, Released, Verified, path,
+    ProblemList, Released, Reset, Verified, path,
 };
-use crate::control::query::{FibParams, FibQuery, QueryError, RouteParams, RouteQuery};
+use crate::control::query::{
+    DrainParams, FibParams, FibQuery, QueryError, ResetParams, RouteParams, RouteQuery,
+};
 use crate::control::stream;
 
 /// Largest request body.
@@ -38,11 +41,18 @@ const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 pub async fn serve(listener: UnixListener, api: impl ControlApi) -> Infallible {
     let router = router(api);
     let mut connections = Connections::default();
+    let mut is_failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connections.spawn(serve_connection(stream, router.clone())),
+            Ok((stream, _)) => {
+                is_failing = false;
+                connections.spawn(serve_connection(stream, router.clone()));
+            }
             Err(error) => {
-                tracing::warn!(%error, "control connection not accepted");
+                // Said once, however long it lasts.
+                if !std::mem::replace(&mut is_failing, true) {
+                    tracing::warn!(%error, "control connections are not accepted");
+                }
                 tokio::time::sleep(ACCEPT_BACK_OFF).await;
             }
         }
@@ -75,6 +85,7 @@ fn router<A: ControlApi>(api: A) -> Router {
         .route(path::RELEASE, post(release::<A>))
         .route(path::DRAIN, post(drain::<A>))
         .route(path::UNDRAIN, post(undrain::<A>))
+        .route(path::RESET, post(reset::<A>))
         .route(path::VERIFY, get(verify::<A>))
         .fallback(async || Refusal::new(ErrorReason::NotFound, "no such path"))
         .method_not_allowed_fallback(async || Refusal::method_not_allowed())
@@ -104,12 +115,26 @@ async fn problems<A: ControlApi>(State(api): State<A>) -> Result<Json<ProblemLis
     }))
 }
 
-async fn drain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
-    Ok(Json(api.drain(true).await?))
+async fn drain<A: ControlApi>(
+    State(api): State<A>,
+    params: Result<Query<DrainParams>, QueryRejection>,
+) -> Result<Json<Drained>, Refusal> {
+    let drain = match params?.0.withdraw {
+        true => Drain::Withdrawn,
+        false => Drain::Marked,
+    };
+    Ok(Json(api.drain(drain).await?))
 }
 
 async fn undrain<A: ControlApi>(State(api): State<A>) -> Result<Json<Drained>, Refusal> {
-    Ok(Json(api.drain(false).await?))
+    Ok(Json(api.drain(Drain::Off).await?))
+}
+
+async fn reset<A: ControlApi>(
+    State(api): State<A>,
+    params: Result<Query<ResetParams>, QueryRejection>,
+) -> Result<Json<Reset>, Refusal> {
+    Ok(Json(api.reset(params?.0.name).await?))
 }
 
 async fn verify<A: ControlApi>(State(api): State<A>) -> Result<Json<Verified>, Refusal> {

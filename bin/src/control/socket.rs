@@ -2,10 +2,13 @@
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
+
+/// Three digits or spaces and the end of the line.
+const NOTE_LEN: usize = 4;
 
 /// A control socket that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +41,14 @@ pub enum SocketError {
 ///
 /// A lock on `PATH.lock` says who the daemon is: the kernel drops it with the process, however that ends, so a
 /// socket found under the lock is a dead daemon's. Asking the socket itself would leave two daemons that start at
-/// once free to delete each other's. The lock file stays: removing it would let two processes lock two files.
+/// once free to delete each other's. The lock file stays: removing it would let two processes lock two files. In it
+/// stands the protocol number of the kernel routes that the daemon leaves behind.
 #[derive(Debug)]
 pub struct ControlSocket {
     path: PathBuf,
     identity: (u64, u64),
     had_lock: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl ControlSocket {
@@ -77,7 +81,7 @@ impl ControlSocket {
                 path: path.to_owned(),
                 identity,
                 had_lock,
-                _lock: lock,
+                lock,
             },
             listener,
         ))
@@ -86,6 +90,26 @@ impl ControlSocket {
     /// Whether a daemon had this socket before. In /run, where it belongs, that is as long as the kernel's routes last.
     pub fn is_taken_over(&self) -> bool {
         self.had_lock
+    }
+
+    /// The protocol number that the last daemon noted.
+    pub fn noted_protocol(&self) -> Option<u8> {
+        let mut digits = [0; NOTE_LEN];
+        self.lock.read_exact_at(&mut digits, 0).ok()?;
+        std::str::from_utf8(&digits).ok()?.trim_end().parse().ok()
+    }
+
+    /// Notes the protocol number of all kernel routes that an end of this process would leave behind, so that the next
+    /// daemon knows them before it knows its configuration.
+    pub fn note_protocol(&self, protocol: u8) {
+        if self.noted_protocol() == Some(protocol) {
+            return;
+        }
+        // One write of always the same length: whole or not at all.
+        let note = format!("{protocol:<width$}\n", width = NOTE_LEN - 1);
+        if let Err(error) = self.lock.write_all_at(note.as_bytes(), 0) {
+            tracing::warn!(path = %self.path.display(), %error, "the protocol number cannot be noted beside the socket");
+        }
     }
 }
 
@@ -104,6 +128,7 @@ fn take_lock(path: &Path) -> Result<File, SocketError> {
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(0o600)
         .open(&lock_path)

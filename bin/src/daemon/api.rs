@@ -10,11 +10,14 @@ use pipit_bgp::bfd::BfdView;
 use pipit_bgp::io::SpeakerHandle;
 use pipit_bgp::session::query::{NegotiatedView, SessionView, State};
 use pipit_bgp::wire::attr::Origin as WireOrigin;
+use pipit_bgp::wire::iana::ErrorCode;
+use pipit_bgp::wire::notification::Notification;
 use pipit_bgp::{FamilyMap, PeerId};
 use pipit_datastore::backend::StoreStatus;
 use pipit_datastore::desired::SessionSource;
 use pipit_datastore::inputs::Disguise;
 use pipit_datastore::io::task::{HeldDeletion, Store};
+use pipit_rib::Drain;
 use pipit_rib::fib::FibView;
 use pipit_rib::io::task::RibHandle;
 use pipit_rib::query::{AsPathPart, PeerCounts, RouteFilter, RouteView};
@@ -24,12 +27,12 @@ use crate::control::api::{ApiError, ControlApi, Page, PageRequest};
 use crate::control::protocol::{
     API_VERSION, AsPathElement, BfdItem, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff,
     FibItem, FibNextHop, FibSync, HeldItem, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem,
-    RouteItem, Verified,
+    Reset, RouteItem, Verified,
 };
 use crate::control::query::{FibQuery, RouteQuery, Selection};
-use crate::daemon::fib_diff;
 use crate::daemon::node_status::Complaints;
 use crate::daemon::reconcile::{Origins, PeerOrigin};
+use crate::daemon::{claims, fib_diff};
 
 /// See the module.
 #[derive(Clone)]
@@ -51,7 +54,7 @@ pub struct Api {
     /// When the configuration last changed.
     pub reconfigured: watch::Receiver<Option<Timestamp>>,
     /// Drained by command.
-    pub is_drained: Arc<watch::Sender<bool>>,
+    pub drain: Arc<watch::Sender<Drain>>,
     /// CalicoNodeStatus objects that cannot be answered.
     pub unanswered: watch::Receiver<Complaints>,
 }
@@ -95,13 +98,13 @@ impl ControlApi for Api {
                 guard_secs: store.hold.map(|hold| hold.as_secs()),
                 held: store.held.iter().map(held_item).collect(),
             },
-            // A clock that was set back makes nothing older.
-            datastore_stale_seconds: match (store.stale_since, &store.desired) {
-                (Some(since), _) => Some(since.elapsed().unwrap_or_default().as_secs()),
+            datastore_stale_seconds: match (store.stale, &store.desired) {
+                (Some(stale), _) => Some(stale.elapsed().as_secs()),
                 (None, Some(_)) => Some(0),
                 (None, None) => None,
             },
-            drained: *self.is_drained.borrow() || self.is_drained_by_annotation(),
+            drained: *self.drain.borrow() != Drain::Off || self.is_drained_by_annotation(),
+            withdrawn: *self.drain.borrow() == Drain::Withdrawn,
             waiting: store.waiting.clone(),
             kernel: KernelCounts {
                 written: counts.written,
@@ -151,9 +154,13 @@ impl ControlApi for Api {
         let of_guard = store.held.first().map(|first| ProblemItem {
             resource: "datastore".into(),
             message: format!(
-                "the deletion of {} objects is held back until {} (`pipit datastore release` acts on it now)",
+                "the deletion of {} objects is held back until {}{} (`pipit datastore release` acts on it now)",
                 store.held.len(),
                 time(first.until),
+                match &store.status {
+                    Some(StoreStatus::Lost { .. }) => ", and for as long as the datastore is away",
+                    _ => "",
+                },
             ),
         });
         let of_requests = store
@@ -168,6 +175,10 @@ impl ControlApi for Api {
             resource: format!("CalicoNodeStatus/{name}"),
             message: format!("its status cannot be written: {why}"),
         });
+        let of_claims = match &store.desired {
+            Some(state) => claims::doubtful(&self.rib, state).await,
+            None => Vec::new(),
+        };
         let (troubles, of_objects) = self.rib.fib_troubles(TROUBLES).await;
         let of_objects = of_objects.map(|message| ProblemItem {
             resource: "kernel nexthop objects".into(),
@@ -187,21 +198,46 @@ impl ControlApi for Api {
             .chain(of_guard)
             .chain(of_requests)
             .chain(of_answers)
+            .chain(of_claims)
             .chain(of_kernel)
             .chain(of_objects)
             .chain(of_sockets)
             .collect())
     }
 
-    async fn drain(&self, is_drained: bool) -> Result<Drained, ApiError> {
-        self.rib.drain(is_drained).await;
-        self.is_drained.send_replace(is_drained);
-        tracing::info!(is_drained, "by command");
+    async fn drain(&self, drain: Drain) -> Result<Drained, ApiError> {
+        self.rib.drain(drain).await;
+        self.drain.send_replace(drain);
+        tracing::info!(?drain, "by command");
         Ok(Drained {
             api_version: API_VERSION.into(),
             kind: "Drained".into(),
-            drained: is_drained,
+            drained: drain != Drain::Off,
+            withdrawn: drain == Drain::Withdrawn,
             by_annotation: self.is_drained_by_annotation(),
+        })
+    }
+
+    async fn reset(&self, name: String) -> Result<Reset, ApiError> {
+        let sessions = self.speaker.sessions().await.sessions;
+        let Some((id, view)) = sessions.into_iter().find(|(_, view)| view.name == name) else {
+            return Err(ApiError::NotFound { what: "peer", name });
+        };
+        let was_established = view.state == State::Established;
+        if was_established {
+            let notification = Notification::new(ErrorCode::ADMINISTRATIVE_RESET);
+            self.speaker
+                .reset_peer(id, notification, "reset by command".to_owned())
+                .await;
+        }
+        // Whoever asks for a reset does not want to wait for it.
+        self.speaker.retry_peer(id).await;
+        tracing::info!(peer = %name, was_established, "reset by command");
+        Ok(Reset {
+            api_version: API_VERSION.into(),
+            kind: "Reset".into(),
+            name,
+            was_established,
         })
     }
 

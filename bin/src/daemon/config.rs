@@ -65,10 +65,9 @@ pub struct Flags {
     #[arg(long, value_name = "on|off|DURATION")]
     pub mass_withdrawal_guard: Option<GuardChoice>,
     /// Routing table that routes are written to [default: 254, the main one]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", value_parser = route_table)]
     pub route_table: Option<u32>,
-    /// Protocol number of routes that we write; wins over pipit.io/route-protocol, and is known at the start, before
-    /// the datastore is: with another number than 12 a restart is graceful only by it [default: 12, bird]
+    /// Protocol number of routes that we write; wins over pipit.io/route-protocol [default: 12, bird]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(5..))]
     pub route_protocol: Option<u8>,
     /// Source address that packets of this host prefer on routes of ours, one a family [default: the kernel's choice]
@@ -376,6 +375,14 @@ pub enum ConfigError {
         /// The variable's value.
         given: String,
     },
+}
+
+/// Every table but the one of the host's own addresses (RT_TABLE_LOCAL), which the kernel asks before all others.
+fn route_table(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(table) if table != 0 && table != 255 => Ok(table),
+        _ => Err("a number from 1, and not 255: that table is the kernel's own".to_owned()),
+    }
 }
 
 fn limits(routes: Option<u32>, megabytes: Option<u32>) -> RibLimits {

@@ -4,6 +4,7 @@
 //! without us; the datastore decides the rest.
 
 pub mod api;
+pub mod claims;
 pub mod config;
 pub mod etcd_driver;
 pub mod fib_diff;
@@ -17,7 +18,7 @@ pub mod table_lock;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -49,6 +50,8 @@ use crate::daemon::table_lock::TableLock;
 
 /// Linux route protocol `bird`: what Calico's other parts expect.
 pub(crate) const PROTOCOL: u8 = 12;
+/// How long after a change of the configuration it is asked which protocol numbers the kernel's routes carry.
+const NOTE_WAIT: Duration = Duration::from_millis(500);
 /// Messages of all peers that wait for the RIB.
 const PEER_MESSAGES: usize = 256;
 
@@ -72,9 +75,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let table = config.route_table;
     let _table = TableLock::take(table)?;
     let (kernel, mut reports) = netlink::spawn(table).context("the kernel's routing table")?;
-    let mut rib = Rib::new(unknown_node(), kernel_table(&config));
+    let noted = control_socket.noted_protocol();
+    let mut rib = Rib::new(unknown_node(), kernel_table(&config, noted));
+    let mut adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
+    if adopted == 0 && noted.is_some() {
+        // What we left is gone; there may be something of BIRD's.
+        rib = Rib::new(unknown_node(), kernel_table(&config, None));
+        adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
+    }
     rib.set_limits(config.limits);
-    let adopted = first_dump(&mut rib, &kernel, &mut reports).await?;
     let is_restart = adopted > 0;
     let resumption = match (is_restart, control_socket.is_taken_over()) {
         (false, _) => Resumption::None,
@@ -119,7 +128,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         store,
         origins,
         reconfigured: reconfigured_at,
-        is_drained: Arc::default(),
+        drain: Arc::default(),
         unanswered,
     };
     if let DatastoreConfig::Etcd(etcd) = &config.datastore {
@@ -128,6 +137,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let control = tokio::spawn(server::serve(listener, api));
     info!(node = %config.node_name, version = env!("CARGO_PKG_VERSION"), adopted, "pipitd is running");
     let mut in_force: Option<Arc<DesiredState>> = None;
+    let mut is_noted = false;
     loop {
         tokio::select! {
             result = state.changed() => {
@@ -135,9 +145,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 let desired = state.borrow_and_update().desired.clone();
                 // The store says more than what to do: most of its news change nothing here.
                 if let Some(desired) = desired.filter(|new| !in_force.as_ref().is_some_and(|old| Arc::ptr_eq(old, new))) {
-                    reconciler.apply(&desired).await;
+                    reconciler.apply(in_force.as_deref(), &desired).await;
                     in_force = Some(desired);
+                    is_noted = false;
                     reconfigured.send_replace(Some(Timestamp::now()));
+                }
+            }
+            () = tokio::time::sleep(NOTE_WAIT), if !is_noted => {
+                // As long as some routes carry another number, the old note is the better one.
+                if let [only] = rib_handle.route_protocols().await[..] {
+                    control_socket.note_protocol(only);
+                    is_noted = true;
                 }
             }
             _ = terminate.recv() => break,
@@ -180,13 +198,16 @@ async fn first_dump(
     }
 }
 
-fn kernel_table(config: &Config) -> Fib {
-    let protocol = config.route_protocol.unwrap_or(PROTOCOL);
+/// `noted`: the number of the routes that the last daemon left. They are ours whatever the number is now.
+fn kernel_table(config: &Config, noted: Option<u8>) -> Fib {
+    let protocol = config.route_protocol.or(noted).unwrap_or(PROTOCOL);
+    let left = noted.unwrap_or(protocol);
     let mut fib = if config.route_table == netlink::MAIN {
-        Fib::new(protocol)
+        Fib::new(left)
     } else {
-        Fib::apart(protocol)
+        Fib::apart(left)
     };
+    fib.set_protocol(protocol);
     fib.set_source(config.route_source);
     fib
 }

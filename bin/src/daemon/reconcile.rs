@@ -1,6 +1,9 @@
 //! Desired state to commands: what changed, and nothing else, goes to the speaker and the RIB.
+//!
+//! Each event of the datastore comes through here, and a node may have ten thousand sessions: those that were not
+//! computed anew are passed over by their pointers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,6 +12,7 @@ use pipit_bgp::io::SpeakerHandle;
 use pipit_bgp::session::config::PeerConfig;
 use pipit_bgp::{Family, FamilyMap, PeerId};
 use pipit_datastore::desired::{DesiredState, Session, SessionSource};
+use pipit_datastore::diff::{SessionStep, session_steps};
 use pipit_datastore::lower;
 use pipit_rib::io::task::{Command, RibHandle};
 use pipit_rib::{FamilyPolicy, NodeSettings, PeerSettings};
@@ -35,6 +39,40 @@ struct Peer {
     id: PeerId,
     config: PeerConfig,
     settings: PeerSettings,
+}
+
+/// The sessions that are to be looked at.
+#[derive(Default)]
+struct Steps<'s> {
+    /// Names that no session has any more.
+    gone: Vec<&'s str>,
+    /// New ones, and those of which something may be another one.
+    touched: Vec<&'s Session>,
+}
+
+impl<'s> Steps<'s> {
+    fn between(old: Option<&'s DesiredState>, new: &'s DesiredState) -> Steps<'s> {
+        let is_other_node = old.is_none_or(|old| old.router_id != new.router_id);
+        let has_other_filters = Family::ALL.into_iter().any(|family| {
+            let rules = |state: &'s DesiredState| &state.family(family).carried_filters;
+            old.is_none_or(|old| rules(old) != rules(new))
+        });
+        let is_touched = |session: &Session| is_other_node || has_other_filters && session.has_filters();
+        let mut steps = Steps::default();
+        for family in Family::ALL {
+            let before = old.map(|old| old.family(family).peers.as_slice());
+            for step in session_steps(before.unwrap_or_default(), &new.family(family).peers) {
+                match step {
+                    SessionStep::Same(session) if !is_touched(session) => {}
+                    SessionStep::Same(session)
+                    | SessionStep::Changed(_, session)
+                    | SessionStep::Added(session) => steps.touched.push(session),
+                    SessionStep::Removed(session) => steps.gone.push(&session.name),
+                }
+            }
+        }
+        steps
+    }
 }
 
 /// What is in force, and the way to change it.
@@ -79,16 +117,17 @@ impl Reconciler {
         (reconciler, watched)
     }
 
-    /// Makes a desired state be in force.
-    pub async fn apply(&mut self, state: &DesiredState) {
+    /// Makes a desired state be in force in place of the last one that was.
+    pub async fn apply(&mut self, old: Option<&DesiredState>, state: &DesiredState) {
+        let steps = Steps::between(old, state);
         self.apply_node(state).await;
         // Policy before routes and peers: nothing is announced or written by rules that no longer hold.
         self.apply_policy(state).await;
-        self.rename_peers(state);
-        self.remove_peers(state).await;
+        self.rename_peers(&steps);
+        let removed = self.remove_peers(&steps).await;
         self.apply_originated(state).await;
         self.apply_host_routes(state).await;
-        let added = self.set_peers(state).await;
+        let added = self.set_peers(state, &steps).await;
         if !std::mem::replace(&mut self.is_configured, true) {
             let expected = self
                 .peers
@@ -108,7 +147,7 @@ impl Reconciler {
         for (id, config) in added {
             self.speaker.add_peer(id, config).await;
         }
-        self.publish(state);
+        self.publish(&steps, &removed);
     }
 
     async fn apply_node(&mut self, state: &DesiredState) {
@@ -158,54 +197,47 @@ impl Reconciler {
 
     /// A neighbour whose session has another name now (a port that became known, a BGPPeer in place of the mesh) is
     /// the same peer: its session goes on.
-    fn rename_peers(&mut self, state: &DesiredState) {
-        let names: BTreeSet<&str> = state.sessions().map(|session| session.name.as_str()).collect();
-        let mut gone: BTreeMap<(IpAddr, Option<String>), Vec<String>> = BTreeMap::new();
-        for (name, peer) in self
-            .peers
-            .iter()
-            .rev()
-            .filter(|(name, _)| !names.contains(name.as_str()))
-        {
-            let neighbour = (peer.config.address, peer.config.interface.clone());
-            gone.entry(neighbour).or_default().push(name.clone());
+    fn rename_peers(&mut self, steps: &Steps<'_>) {
+        let mut gone: BTreeMap<(IpAddr, Option<String>), Vec<&str>> = BTreeMap::new();
+        for name in steps.gone.iter().rev() {
+            if let Some(peer) = self.peers.get(*name) {
+                let neighbour = (peer.config.address, peer.config.interface.clone());
+                gone.entry(neighbour).or_default().push(name);
+            }
         }
         if gone.is_empty() {
             return;
         }
-        for session in state.sessions() {
+        for session in &steps.touched {
             if self.peers.contains_key(&session.name) {
                 continue;
             }
             let neighbour = (session.address, session.interface.as_deref().map(str::to_owned));
             let old = gone.get_mut(&neighbour).and_then(Vec::pop);
-            if let Some((old, peer)) = old.and_then(|old| self.peers.remove_entry(&old)) {
+            if let Some((old, peer)) = old.and_then(|old| self.peers.remove_entry(old)) {
                 info!(peer = %session.name, was = %old, "peer renamed");
                 self.peers.insert(session.name.clone(), peer);
             }
         }
     }
 
-    async fn remove_peers(&mut self, state: &DesiredState) {
-        let gone: Vec<String> = self
-            .peers
-            .keys()
-            .filter(|name| !state.sessions().any(|s| s.name == **name))
-            .cloned()
-            .collect();
-        for name in gone {
-            if let Some(peer) = self.peers.remove(&name) {
+    async fn remove_peers(&mut self, steps: &Steps<'_>) -> Vec<PeerId> {
+        let mut removed = Vec::new();
+        for name in &steps.gone {
+            if let Some(peer) = self.peers.remove(*name) {
                 info!(peer = %name, "peer removed");
                 self.speaker.remove_peer(peer.id).await;
                 self.rib.send(Command::RemovePeer(peer.id)).await;
+                removed.push(peer.id);
             }
         }
+        removed
     }
 
     /// Changes known peers; those that are new to the RIB are left for the speaker.
-    async fn set_peers(&mut self, state: &DesiredState) -> Vec<(PeerId, PeerConfig)> {
+    async fn set_peers(&mut self, state: &DesiredState, steps: &Steps<'_>) -> Vec<(PeerId, PeerConfig)> {
         let mut added = Vec::new();
-        for session in state.sessions() {
+        for session in &steps.touched {
             let config = session.peer_config(state.router_id);
             let settings = lower::peer_settings(state, session);
             match self.peers.get_mut(&session.name) {
@@ -241,17 +273,117 @@ impl Reconciler {
         added
     }
 
-    fn publish(&self, state: &DesiredState) {
+    fn publish(&self, steps: &Steps<'_>, removed: &[PeerId]) {
+        if steps.touched.is_empty() && removed.is_empty() {
+            return;
+        }
         let origin = |session: &Session| PeerOrigin {
             source: session.source,
             resource: Arc::clone(&session.resource),
             families: session.families().iter().collect(),
             interface: session.interface.as_deref().map(str::to_owned),
         };
-        let origins = state
-            .sessions()
-            .filter_map(|session| Some((self.peers.get(&session.name)?.id, origin(session))))
-            .collect();
-        self.origins.send_replace(Arc::new(origins));
+        self.origins.send_modify(|origins| {
+            let origins = Arc::make_mut(origins);
+            for id in removed {
+                origins.remove(id);
+            }
+            let touched = steps.touched.iter();
+            origins.extend(
+                touched.filter_map(|session| Some((self.peers.get(&session.name)?.id, origin(session)))),
+            );
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipit_datastore::backend::StoreEvent;
+    use pipit_datastore::cache::Cache;
+    use pipit_datastore::desired::{Environment, Planner};
+    use pipit_datastore::manifest::{self, ManifestItem};
+    use pipit_datastore::plan::cache_of;
+
+    /// A mesh of three nodes, and a ToR for which there is a filter.
+    const CLUSTER: [(&str, &str, &str); 5] = [
+        (
+            "Node",
+            "n1",
+            "{bgp: {ipv4Address: 10.0.0.1/24, ipv6Address: 'fd00::1/64'}}",
+        ),
+        (
+            "Node",
+            "n2",
+            "{bgp: {ipv4Address: 10.0.0.2/24, ipv6Address: 'fd00::2/64'}}",
+        ),
+        ("Node", "n3", "{bgp: {ipv4Address: 10.0.0.3/24}}"),
+        (
+            "BGPPeer",
+            "tor",
+            "{peerIP: 10.0.0.9, asNumber: 65001, filters: [f]}",
+        ),
+        ("BGPFilter", "f", "{importV4: [{action: Accept}]}"),
+    ];
+
+    fn items((kind, name, spec): (&str, &str, &str)) -> Vec<ManifestItem> {
+        let head = format!("apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: {name}}}");
+        manifest::read(&format!("{{{head}, spec: {spec}}}"), "test.yaml")
+    }
+
+    /// What an event after the first plan has looked at: sessions touched, and names gone.
+    fn after(event: (&str, &str, &str)) -> (Vec<String>, Vec<String>) {
+        let mut cache: Cache = cache_of(CLUSTER.into_iter().flat_map(items)).unwrap();
+        let mut planner = Planner::new("n1", Environment::default());
+        let before = planner.plan(&cache).unwrap();
+        assert_eq!(
+            Steps::between(None, &before).touched.len(),
+            4,
+            "all, at the start"
+        );
+        for item in items(event) {
+            let ManifestItem::Object { key, value, origin } = item else {
+                panic!("{item:?}");
+            };
+            cache.handle(StoreEvent::Put { key, value, origin });
+        }
+        let after = planner.plan(&cache).unwrap();
+        let steps = Steps::between(Some(&before), &after);
+        let touched = steps.touched.iter().map(|session| session.name.clone());
+        (
+            touched.collect(),
+            steps.gone.iter().map(ToString::to_string).collect(),
+        )
+    }
+
+    #[test]
+    fn an_event_touches_only_the_sessions_that_it_may_concern() {
+        let tor = "Global_10_0_0_9";
+        let block = (
+            "BlockAffinity",
+            "b",
+            "{node: n1, cidr: 10.65.0.0/26, state: confirmed}",
+        );
+        assert_eq!(after(block), (vec![], vec![]));
+        let pool = ("IPPool", "pods", "{cidr: 10.65.0.0/16}");
+        assert_eq!(after(pool), (vec![], vec![]));
+        let filter = ("BGPFilter", "f", "{importV4: [{action: Reject}]}");
+        assert_eq!(after(filter), (vec![tor.into()], vec![]));
+        let moved = (
+            "Node",
+            "n2",
+            "{bgp: {ipv4Address: 10.0.0.4/24, ipv6Address: 'fd00::2/64'}}",
+        );
+        let (touched, gone) = after(moved);
+        assert!(
+            touched.contains(&"Mesh_10_0_0_4".to_owned()) && !touched.contains(&"Mesh_10_0_0_3".to_owned())
+        );
+        assert_eq!(gone, ["Mesh_10_0_0_2"]);
+        let renumbered = (
+            "Node",
+            "n1",
+            "{bgp: {ipv4Address: 10.0.0.7/24, ipv6Address: 'fd00::1/64'}}",
+        );
+        assert_eq!(after(renumbered).0.len(), 4, "another router id");
     }
 }

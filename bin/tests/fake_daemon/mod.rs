@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use pipit::control::api::{ApiError, ControlApi, Page, PageRequest};
 use pipit::control::protocol::{
     API_VERSION, AsPathElement, DaemonStatus, DatastoreKind, DatastoreStatus, Drained, FibDiff, FibItem,
-    FibNextHop, FibSync, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, RouteItem,
+    FibNextHop, FibSync, KernelCounts, Origin, PeerItem, PeerKind, PeerState, ProblemItem, Reset, RouteItem,
     Verified,
 };
 use pipit::control::query::{FibQuery, RouteQuery, Selection};
@@ -18,6 +18,7 @@ use pipit::control::server;
 use pipit::control::socket::ControlSocket;
 use pipit_bgp::session::counts::MessageCounts;
 use pipit_bgp::{Asn, Family};
+use pipit_rib::Drain;
 use tokio::sync::oneshot;
 
 /// What the fake daemon says.
@@ -69,8 +70,18 @@ impl ControlApi for FakeApi {
             },
             datastore_stale_seconds: Some(0),
             drained: false,
+            withdrawn: false,
             waiting: None,
             kernel: KernelCounts::default(),
+        })
+    }
+
+    async fn reset(&self, name: String) -> Result<Reset, ApiError> {
+        Ok(Reset {
+            api_version: "pipit/v1".into(),
+            kind: "Reset".into(),
+            was_established: self.is_healthy,
+            name,
         })
     }
 
@@ -90,11 +101,12 @@ impl ControlApi for FakeApi {
         }])
     }
 
-    async fn drain(&self, is_drained: bool) -> Result<Drained, ApiError> {
+    async fn drain(&self, drain: Drain) -> Result<Drained, ApiError> {
         Ok(Drained {
             api_version: API_VERSION.into(),
             kind: "Drained".into(),
-            drained: is_drained,
+            drained: drain != Drain::Off,
+            withdrawn: drain == Drain::Withdrawn,
             by_annotation: false,
         })
     }

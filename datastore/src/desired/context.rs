@@ -132,8 +132,25 @@ impl<'c> Context<'c> {
         self.listen_ports.get(node).copied().or(self.cluster.listen_port)
     }
 
-    /// The value of a reference, `None` when it is not at hand.
+    /// The value of a reference, `None` when it is not at hand, or none that TCP MD5 can use.
     pub(super) fn password(&self, reference: &SecretRef) -> Option<Arc<Secret>> {
+        let value = self.secret(reference)?;
+        let is_usable = value.expose().len() <= Secret::LEN_MAX;
+        is_usable.then(|| Arc::new(value.clone()))
+    }
+
+    /// Why [`Context::password`] has none.
+    pub(super) fn password_trouble(&self, reference: &SecretRef) -> String {
+        match self.secret(reference).map(|value| value.expose().len()) {
+            Some(len) => format!(
+                "the value of {reference} has {len} octets, a password at most {}",
+                Secret::LEN_MAX
+            ),
+            None => format!("there is no value for {reference}"),
+        }
+    }
+
+    fn secret(&self, reference: &SecretRef) -> Option<&'c Secret> {
         let environment = self.environment;
         let from_datastore = || {
             let secret = self
@@ -141,12 +158,11 @@ impl<'c> Context<'c> {
                 .secret(environment.secrets_namespace(), &reference.name)?;
             secret.values.get(&reference.key)
         };
-        let value = environment
+        environment
             .secrets
             .get(reference)
             .filter(|secret| !secret.expose().is_empty())
-            .or_else(from_datastore);
-        value.cloned().map(Arc::new)
+            .or_else(from_datastore)
     }
 
     pub(super) fn listens_on_own_address_only(&self) -> bool {

@@ -9,7 +9,7 @@ use pipit_bgp::{Asn, Family, FamilyMap};
 
 use super::context::Context;
 use super::session::{Held, Session, SessionSource};
-use crate::model::{NextHopMode, PeerExtensions, PeerType, SecretRef};
+use crate::model::{NextHopMode, Node, PeerExtensions, PeerType, SecretRef};
 
 /// What a BGPConfiguration says about mesh sessions. One for all, so that comparing two plans compares pointers.
 static NO_EXTENSIONS: LazyLock<Arc<PeerExtensions>> = LazyLock::new(Arc::default);
@@ -53,7 +53,7 @@ impl Mesh {
 
 /// Computes the mesh; reflectors have none. What is as it was in `last` is taken from there.
 pub(super) fn mesh(context: &Context<'_>, last: Option<Mesh>) -> Mesh {
-    if !context.cluster.is_mesh_enabled.unwrap_or(true) || context.cluster_id().is_some() {
+    if !is_on(context) {
         return Mesh::default();
     }
     let reference = context.cluster.mesh_password.as_ref();
@@ -130,15 +130,27 @@ pub(super) fn merge(long: Vec<Arc<Session>>, short: Vec<Arc<Session>>) -> Vec<Ar
     merged
 }
 
+/// Whether the node takes part.
+pub(super) fn is_on(context: &Context<'_>) -> bool {
+    context.cluster.is_mesh_enabled.unwrap_or(true) && context.cluster_id().is_none()
+}
+
+/// The other nodes in the mesh, with their addresses. Two of them may have the same.
+pub(super) fn others<'c>(
+    context: &Context<'c>,
+    family: Family,
+    own: IpAddr,
+) -> impl Iterator<Item = (IpAddr, &'c str, &'c Node)> {
+    context.cache.nodes().filter_map(move |(name, node)| {
+        let address = node.addresses[family]?.addr();
+        let is_other = address != own && node.cluster_id.is_none();
+        is_other.then_some((address, &**name, node))
+    })
+}
+
 fn neighbours(context: &Context<'_>, family: Family, own: IpAddr) -> HashMap<IpAddr, Neighbour> {
     let mut neighbours = HashMap::new();
-    for (name, node) in context.cache.nodes() {
-        let Some(address) = node.addresses[family].map(|network| network.addr()) else {
-            continue;
-        };
-        if address == own || node.cluster_id.is_some() {
-            continue;
-        }
+    for (address, name, node) in others(context, family, own) {
         // Of two nodes with one address the alphabetically first has the session.
         neighbours.entry(address).or_insert_with(|| Neighbour {
             asn: Some(context.asn_of(node)),
@@ -181,6 +193,8 @@ fn session(
         allowed_local_as: 0,
         import_filters: shared.no_filters.clone(),
         export_filters: shared.no_filters.clone(),
+        other_import_filters: shared.no_filters.clone(),
+        other_export_filters: shared.no_filters.clone(),
         held: is_unauthenticated.then_some(Held::PasswordMissing),
         interface: None,
         password: shared.password.clone(),

@@ -36,6 +36,7 @@ use crate::model::{
     BlockState, ClusterExtensions, Community, FilterRules, LogSeverity, NodeExtensions, PeerType,
 };
 use context::Context;
+use filters::Filters;
 use mesh::Mesh;
 use peers::Sessions;
 use problems::ProblemSet;
@@ -295,6 +296,20 @@ pub fn object_problems(cache: &Cache, node: Option<&str>) -> Vec<Problem> {
     problems.into_sorted()
 }
 
+/// The problems of [`desired`] that only this node has, beside those of [`object_problems`]. To look for them on every
+/// node of a large cluster, nobody has to make every node's mesh.
+///
+/// # Errors
+///
+/// As for [`desired`].
+pub fn node_problems(cache: &Cache, node: &str, environment: &Environment) -> Result<Vec<Problem>, NoPlan> {
+    let context = Context::new(cache, node, environment)?;
+    context.router_id()?;
+    let mut problems = peers::problems(&context);
+    add_idle_annotations(&context, &mut problems);
+    Ok(problems.into_sorted())
+}
+
 /// [`desired`] for one node again and again: sessions are computed anew only when something
 /// they depend on changed.
 #[derive(Clone, Debug)]
@@ -303,6 +318,8 @@ pub struct Planner {
     environment: Environment,
     mesh: Option<(MeshInputs, Mesh)>,
     sessions: Option<(SessionInputs, Sessions)>,
+    /// With the version that they are of.
+    filters: Option<(u64, Filters)>,
 }
 
 impl Planner {
@@ -313,6 +330,7 @@ impl Planner {
             environment,
             mesh: None,
             sessions: None,
+            filters: None,
         }
     }
 
@@ -350,27 +368,33 @@ impl Planner {
             self.sessions = Some((inputs, peers::sessions(&context, &mesh)));
             self.mesh = Some((inputs.mesh, mesh));
         }
+        let version = cache.filters_version();
+        if self.filters.as_ref().is_none_or(|(last, _)| *last != version) {
+            self.filters = Some((version, filters::filters(cache)));
+        }
         let (_, sessions) = self.sessions.get_or_insert_with(Default::default);
-        Ok(assemble(&context, router_id, sessions))
+        let (_, filters) = self.filters.get_or_insert_with(Default::default);
+        Ok(assemble(&context, router_id, sessions, filters))
     }
 }
 
-fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> DesiredState {
+fn assemble(
+    context: &Context<'_>,
+    router_id: RouterId,
+    sessions: &Sessions,
+    filters: &Filters,
+) -> DesiredState {
     let mut problems = ProblemSet::default();
     problems.add_unreadable(context.cache, Some(context.name));
     problems.extend(&sessions.problems);
-    for annotation in context.idle_annotations() {
-        let resource = format!("BGPConfiguration/node.{}", context.name);
-        let message = "it counts on the BGPConfiguration `default` only; the annotation is passed over";
-        problems.add(resource, format!("metadata.annotations[{annotation}]"), message);
-    }
+    add_idle_annotations(context, &mut problems);
     let services = services::service_routes(context);
     let pools = pools::pools(context.cache, &mut problems);
     let aggregates = originate::aggregates(context);
     let communities = communities::communities(context);
     let family = |family: Family| {
         let enabled = context.address(family).is_some();
-        let all_filters = Arc::new(filters::filters(context, family));
+        let all_filters = Arc::clone(&filters[family]);
         FamilyState {
             enabled,
             address: context.address(family),
@@ -412,6 +436,14 @@ fn assemble(context: &Context<'_>, router_id: RouterId, sessions: &Sessions) -> 
     };
     state.notes = notes::notes(context, &state);
     state
+}
+
+fn add_idle_annotations(context: &Context<'_>, problems: &mut ProblemSet) {
+    for annotation in context.idle_annotations() {
+        let resource = format!("BGPConfiguration/node.{}", context.name);
+        let message = "it counts on the BGPConfiguration `default` only; the annotation is passed over";
+        problems.add(resource, format!("metadata.annotations[{annotation}]"), message);
+    }
 }
 
 /// The operator's globs, then those of interfaces that are Calico's and kube-proxy's.

@@ -31,24 +31,37 @@ pub(super) struct Sessions {
 
 /// Computes all sessions of the node.
 pub(super) fn sessions(context: &Context<'_>, mesh: &Mesh) -> Sessions {
-    let mut builder = Builder::new(context);
-    for class in [Class::Global, Class::Node, Class::Reverse] {
-        for (name, peer) in context.cache.peers() {
-            builder.peer(class, name, peer);
-        }
+    Builder::with_peers(context).finish(mesh)
+}
+
+/// The problems of [`sessions`] alone, for which no mesh has to be made.
+pub(super) fn problems(context: &Context<'_>) -> ProblemSet {
+    let mut builder = Builder::with_peers(context);
+    for family in Family::ALL {
+        builder.mesh_problems(family);
     }
-    builder.finish(mesh)
+    builder.problems
 }
 
 /// What all sessions of one BGPPeer and family have in common.
 struct Shared {
     resource: Arc<str>,
     extensions: Arc<PeerExtensions>,
-    import_filters: Arc<[String]>,
-    export_filters: Arc<[String]>,
-    has_invalid_filter: bool,
+    filters: Filters,
+    /// Of the other family, if the sessions carry it.
+    other_filters: Filters,
     password_ref: Option<Arc<SecretRef>>,
     password: Option<Arc<Secret>>,
+}
+
+/// A BGPPeer's filters in one family.
+#[derive(Default)]
+struct Filters {
+    /// Those with rules for it, in the BGPPeer's order.
+    import: Arc<[String]>,
+    export: Arc<[String]>,
+    /// Whether one of them cannot be read.
+    has_invalid: bool,
 }
 
 struct Builder<'c> {
@@ -78,6 +91,17 @@ impl<'c> Builder<'c> {
             host_routes: FamilyMap::default(),
             problems: ProblemSet::default(),
         }
+    }
+
+    /// The sessions of all BGPPeers.
+    fn with_peers(context: &'c Context<'c>) -> Self {
+        let mut builder = Builder::new(context);
+        for class in [Class::Global, Class::Node, Class::Reverse] {
+            for (name, peer) in context.cache.peers() {
+                builder.peer(class, name, peer);
+            }
+        }
+        builder
     }
 
     /// Makes the sessions of one BGPPeer that belong to a class.
@@ -145,31 +169,16 @@ impl<'c> Builder<'c> {
         kind: NeighbourKind,
     ) -> Shared {
         let resource = format!("BGPPeer/{name}");
-        let mut import_filters = Vec::new();
-        let mut export_filters = Vec::new();
-        let mut has_invalid_filter = false;
-        for filter in &peer.filters {
-            let Some(stored) = self.context.cache.filter(filter) else {
-                let message = format!("there is no BGPFilter {filter}; the name is skipped");
-                self.problems.add(&resource, "spec.filters", message);
-                continue;
-            };
-            match stored
-                .object
-                .as_ref()
-                .and_then(|filter| filter.rules[family].as_ref())
-            {
-                None => has_invalid_filter = true,
-                Some(rules) => {
-                    if !rules.import.is_empty() {
-                        import_filters.push(filter.clone());
-                    }
-                    if !rules.export.is_empty() {
-                        export_filters.push(filter.clone());
-                    }
-                }
-            }
-        }
+        let filters = self.filters(&resource, peer, family);
+        let is_carried = |family: &Family| {
+            let carried = peer.extensions.families;
+            carried.is_some_and(|families| families.contains(*family))
+        };
+        let mut others = Family::ALL.into_iter().filter(|other| *other != family);
+        let other_filters = match others.find(is_carried) {
+            Some(other) => self.filters(&resource, peer, other),
+            None => Filters::default(),
+        };
         let password_ref = peer
             .password
             .as_ref()
@@ -189,16 +198,45 @@ impl<'c> Builder<'c> {
                 Class::Reverse => peer.extensions.mirrored(),
                 Class::Global | Class::Node => peer.extensions.clone(),
             }),
-            import_filters: import_filters.into(),
-            export_filters: export_filters.into(),
-            has_invalid_filter,
+            filters,
+            other_filters,
             password_ref: password_ref.cloned().map(Arc::new),
             password,
         }
     }
 
+    fn filters(&mut self, resource: &str, peer: &BgpPeer, family: Family) -> Filters {
+        let (mut import, mut export) = (Vec::new(), Vec::new());
+        let mut has_invalid = false;
+        for name in &peer.filters {
+            let Some(stored) = self.context.cache.filter(name) else {
+                let message = format!("there is no BGPFilter {name}; the name is skipped");
+                self.problems.add(resource, "spec.filters", message);
+                continue;
+            };
+            let filter = stored.object.as_ref();
+            match filter.and_then(|filter| filter.rules[family].as_ref()) {
+                None => has_invalid = true,
+                Some(rules) => {
+                    if !rules.import.is_empty() {
+                        import.push(name.clone());
+                    }
+                    if !rules.export.is_empty() {
+                        export.push(name.clone());
+                    }
+                }
+            }
+        }
+        Filters {
+            import: import.into(),
+            export: export.into(),
+            has_invalid,
+        }
+    }
+
     fn report_password(&mut self, resource: &str, field: &str, reference: &SecretRef) {
-        let message = format!("there is no value for {reference}; sessions that need it are held");
+        let trouble = self.context.password_trouble(reference);
+        let message = format!("{trouble}; sessions that need it are held");
         self.problems.add(resource, field, message);
     }
 
@@ -226,7 +264,10 @@ impl<'c> Builder<'c> {
         };
         let held = [
             (neighbour.asn.is_none(), Held::AsnMissing),
-            (shared.has_invalid_filter, Held::FilterInvalid),
+            (
+                shared.filters.has_invalid || shared.other_filters.has_invalid,
+                Held::FilterInvalid,
+            ),
             (
                 shared.password_ref.is_some() && shared.password.is_none(),
                 Held::PasswordMissing,
@@ -263,8 +304,10 @@ impl<'c> Builder<'c> {
             graceful_restart_secs: peer.restart_secs.filter(|_| !is_workload),
             keepalive_secs: peer.keepalive_secs.filter(|_| !is_workload),
             allowed_local_as: if is_address { peer.allowed_local_as } else { 0 },
-            import_filters: shared.import_filters.clone(),
-            export_filters: shared.export_filters.clone(),
+            import_filters: shared.filters.import.clone(),
+            export_filters: shared.filters.export.clone(),
+            other_import_filters: shared.other_filters.import.clone(),
+            other_export_filters: shared.other_filters.export.clone(),
             held: held
                 .into_iter()
                 .find_map(|(is_held, reason)| is_held.then_some(reason)),
@@ -287,29 +330,49 @@ impl<'c> Builder<'c> {
         let mesh_sessions = &mesh.sessions[family];
         let mut sessions = std::mem::take(&mut self.sessions[family]);
         if sessions.is_empty() {
-            self.report_missing_password(mesh, mesh_sessions.len());
+            self.report_missing_password(mesh.missing_password(), mesh_sessions.len());
             return mesh_sessions.clone();
         }
         sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let mut left = Vec::with_capacity(mesh_sessions.len());
         for session in mesh_sessions.iter() {
-            let Some(askers) = self.by_address.get(&session.address) else {
+            if !self.is_taken_from_mesh(session.address) {
                 left.push(session.clone());
-                continue;
-            };
-            for (peer, field) in askers {
-                let address = session.address;
-                let message = format!("its session with {address} takes the place of the mesh session");
-                self.problems.add(format!("BGPPeer/{peer}"), *field, message);
             }
         }
-        self.report_missing_password(mesh, left.len());
+        self.report_missing_password(mesh.missing_password(), left.len());
         Arc::new(mesh::merge(left, sessions))
     }
 
+    /// What [`Builder::with_mesh`] reports.
+    fn mesh_problems(&mut self, family: Family) {
+        let Some(own) = self.addresses[family].filter(|_| mesh::is_on(self.context)) else {
+            return;
+        };
+        let mut left = 0;
+        for (address, _, _) in mesh::others(self.context, family, own) {
+            left += usize::from(!self.is_taken_from_mesh(address));
+        }
+        let reference = self.context.cluster.mesh_password.as_ref();
+        let missing = reference.filter(|reference| self.context.password(reference).is_none());
+        self.report_missing_password(missing, left);
+    }
+
+    /// Whether a BGPPeer makes the session with a neighbour in the mesh, which is then reported.
+    fn is_taken_from_mesh(&mut self, address: IpAddr) -> bool {
+        let Some(askers) = self.by_address.get(&address) else {
+            return false;
+        };
+        for (peer, field) in askers {
+            let message = format!("its session with {address} takes the place of the mesh session");
+            self.problems.add(format!("BGPPeer/{peer}"), *field, message);
+        }
+        true
+    }
+
     /// Only a password that some session needs is missed.
-    fn report_missing_password(&mut self, mesh: &Mesh, session_count: usize) {
-        if let Some(reference) = mesh.missing_password().filter(|_| session_count > 0) {
+    fn report_missing_password(&mut self, missing: Option<&SecretRef>, session_count: usize) {
+        if let Some(reference) = missing.filter(|_| session_count > 0) {
             self.report_password("BGPConfiguration/default", "spec.nodeMeshPassword", reference);
         }
     }

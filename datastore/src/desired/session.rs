@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipit_bgp::session::config::{AddPath, Bfd, GracefulRestart, HoldReason, PeerConfig, Secret};
+use pipit_bgp::session::config::{AddPath, Bfd, GracefulRestart, HoldReason, PeerConfig, Role, Secret};
 use pipit_bgp::{Asn, Family, FamilySet, RouterId};
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ const MAX_KEEPALIVE_SECS: u64 = 65_535;
 
 /// A session that this node has. Fields in the order and words of `plan-contract.md` §2; what annotations add is
 /// not part of that text.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Session {
     /// Calico's session name.
     pub name: String,
@@ -72,6 +72,12 @@ pub struct Session {
     pub export_filters: Arc<[String]>,
     /// Why the session must not run.
     pub held: Option<Held>,
+    /// The same for the other family, where the session carries its routes as well (`pipit.io/families`).
+    #[serde(skip)]
+    pub other_import_filters: Arc<[String]>,
+    /// The same for export.
+    #[serde(skip)]
+    pub other_export_filters: Arc<[String]>,
     /// Interface of a link-local neighbour.
     #[serde(skip)]
     pub interface: Option<Arc<str>>,
@@ -151,6 +157,23 @@ impl Session {
         Family::of(self.address)
     }
 
+    /// Filters for received and for announced routes of a family, in order; none for one that it does not carry.
+    pub fn filters(&self, family: Family) -> [&Arc<[String]>; 2] {
+        if family == self.family() {
+            [&self.import_filters, &self.export_filters]
+        } else {
+            [&self.other_import_filters, &self.other_export_filters]
+        }
+    }
+
+    /// Whether any filter judges its routes.
+    pub fn has_filters(&self) -> bool {
+        Family::ALL
+            .into_iter()
+            .flat_map(|family| self.filters(family))
+            .any(|names| !names.is_empty())
+    }
+
     /// Whether it never dials.
     pub fn is_passive(&self) -> bool {
         self.extensions.passive.unwrap_or(self.passive)
@@ -183,6 +206,11 @@ impl Session {
         self.extensions.idle_hold.unwrap_or(IDLE_HOLD)
     }
 
+    /// How long a new connection waits for the neighbour's OPEN.
+    pub fn delay_open(&self) -> Duration {
+        self.extensions.delay_open.unwrap_or_default()
+    }
+
     /// ADD-PATH to offer.
     pub fn add_path(&self) -> AddPath {
         self.extensions.add_path.unwrap_or(AddPath::Both)
@@ -205,6 +233,12 @@ impl Session {
             .unwrap_or(GracefulRestartMode::Restart)
     }
 
+    /// How much longer than the restart time peers are asked to keep our routes (RFC 9494); zero: no longer. A node
+    /// that is away for so long rarely comes back with the pods it had, so it is off unless asked for.
+    pub fn long_lived(&self) -> Duration {
+        self.extensions.long_lived.unwrap_or_default()
+    }
+
     /// Prefixes above which the session ends.
     pub fn max_prefixes(&self) -> u32 {
         self.extensions.max_prefixes.unwrap_or(MAX_PREFIXES)
@@ -219,6 +253,13 @@ impl Session {
     /// is off unless asked for.
     pub fn enforces_first_as(&self) -> bool {
         self.extensions.enforce_first_as.unwrap_or(false)
+    }
+
+    /// Our role (RFC 9234 §4): between ASes only, where routes can leak.
+    pub fn role(&self) -> Option<Role> {
+        self.extensions
+            .role
+            .filter(|_| self.peer_type == PeerType::External)
     }
 
     /// Families whose routes it carries.
@@ -254,13 +295,14 @@ impl Session {
             first_retry: self.first_retry(),
             connect_retry: self.connect_retry(),
             idle_hold: self.idle_hold(),
+            delay_open: self.delay_open(),
             send_hold: extensions.send_hold,
             add_path: self.add_path(),
             graceful_restart: self.graceful_restart(),
             extended_next_hop: self.has_extended_next_hop(),
             ttl_security: self.ttl_security_hops,
             password: self.password.as_deref().cloned(),
-            role: extensions.role,
+            role: self.role(),
             bfd: self.bfd(),
         }
     }
@@ -275,6 +317,7 @@ impl Session {
                         .unwrap_or(RESTART_SECS)
                         .min(MAX_RESTART_SECS),
                 ),
+                long_lived: self.long_lived(),
             },
         }
     }

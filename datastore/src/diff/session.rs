@@ -27,7 +27,7 @@ pub enum SessionSetting {
     NextHop,
     /// TCP MD5 key.
     Password,
-    /// GTSM.
+    /// GTSM; in force at once.
     TtlSecurity,
     /// Graceful restart role.
     GracefulRestart,
@@ -73,7 +73,6 @@ impl SessionSetting {
             | SessionSetting::LocalAsn
             | SessionSetting::SourceAddress
             | SessionSetting::Password
-            | SessionSetting::TtlSecurity
             | SessionSetting::GracefulRestart
             | SessionSetting::Held
             | SessionSetting::HoldTime
@@ -91,6 +90,7 @@ impl SessionSetting {
             SessionSetting::Origin
             | SessionSetting::Port
             | SessionSetting::Passive
+            | SessionSetting::TtlSecurity
             | SessionSetting::RestartTime
             | SessionSetting::Keepalive
             | SessionSetting::Timers
@@ -106,6 +106,10 @@ impl SessionSetting {
         }
         let secs = |duration: Duration| format!("{}s", duration.as_secs_f64());
         let list = |names: &[String]| format!("[{}]", names.join(", "));
+        let lists = |names: &[String], others: &[String]| match others {
+            [] => list(names),
+            _ => format!("{} and, for the other family, {}", list(names), list(others)),
+        };
         match self {
             SessionSetting::Origin => format!("{} of {}", session.name, session.resource),
             SessionSetting::Port => session.port.unwrap_or(179).to_string(),
@@ -124,15 +128,19 @@ impl SessionSetting {
                 format!("{:?}", session.graceful_restart_mode()).to_lowercase()
             }
             SessionSetting::RestartTime => {
-                secs(Duration::from_secs(session.graceful_restart_secs.unwrap_or(120)))
+                let restart_time = secs(Duration::from_secs(session.graceful_restart_secs.unwrap_or(120)));
+                match session.long_lived() {
+                    Duration::ZERO => restart_time,
+                    long_lived => format!("{restart_time}, and {} long-lived", secs(long_lived)),
+                }
             }
             SessionSetting::Keepalive => or(
                 session.keepalive_secs.map(Duration::from_secs).map(secs),
                 "hold time / 3",
             ),
             SessionSetting::AllowedLocalAs => session.allowed_local_as.to_string(),
-            SessionSetting::ImportFilters => list(&session.import_filters),
-            SessionSetting::ExportFilters => list(&session.export_filters),
+            SessionSetting::ImportFilters => lists(&session.import_filters, &session.other_import_filters),
+            SessionSetting::ExportFilters => lists(&session.export_filters, &session.other_export_filters),
             SessionSetting::Held => session
                 .held
                 .map_or_else(|| "no".to_owned(), |held| format!("{held:?}")),
@@ -140,8 +148,9 @@ impl SessionSetting {
             SessionSetting::Timers => {
                 let send_hold = session.extensions.send_hold.map(secs);
                 let (retry, idle) = (secs(session.connect_retry()), secs(session.idle_hold()));
+                let delay_open = secs(session.delay_open());
                 format!(
-                    "retry {retry}, back-off {idle}, send hold {}",
+                    "retry {retry}, back-off {idle}, delay open {delay_open}, send hold {}",
                     or(send_hold, "default")
                 )
             }
@@ -157,8 +166,7 @@ impl SessionSetting {
             SessionSetting::AddPath => format!("{:?}", session.add_path()).to_lowercase(),
             SessionSetting::ExtendedNextHop => session.has_extended_next_hop().to_string(),
             SessionSetting::Role => session
-                .extensions
-                .role
+                .role()
                 .map_or_else(|| "none".to_owned(), |role| format!("{role:?}")),
             SessionSetting::Bfd => session.bfd().map_or_else(
                 || "off".to_owned(),
@@ -238,6 +246,8 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         allowed_local_as,
         import_filters,
         export_filters,
+        other_import_filters,
+        other_export_filters,
         held,
         password,
         extensions,
@@ -248,14 +258,16 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
         hold_time: _,
         connect_retry: _,
         idle_hold: _,
+        delay_open: _,
         send_hold,
         max_prefixes: _,
         families: _,
         add_path: _,
         extended_next_hop: _,
         graceful_restart: _,
+        long_lived: _,
         route_reflector_client: _,
-        role,
+        role: _,
         bfd: _,
         local_preference_accept: _,
         enforce_first_as: _,
@@ -263,9 +275,10 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
     } = extensions.as_ref();
     let was = old.extensions.as_ref();
     let origin = (&old.name, old.source, &old.resource) != (name, *source, resource);
-    let restart_time = old.graceful_restart_secs != *graceful_restart_secs;
-    let timers = (old.connect_retry(), old.idle_hold(), &was.send_hold)
-        != (new.connect_retry(), new.idle_hold(), send_hold);
+    let restart_time =
+        (old.graceful_restart_secs, old.long_lived()) != (*graceful_restart_secs, new.long_lived());
+    let waits = |session: &Session| (session.connect_retry(), session.idle_hold(), session.delay_open());
+    let timers = (waits(old), &was.send_hold) != (waits(new), send_hold);
     let is_client = old.is_route_reflector_client() != new.is_route_reflector_client();
     [
         (origin, SessionSetting::Origin),
@@ -298,11 +311,11 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             SessionSetting::AllowedLocalAs,
         ),
         (
-            old.import_filters != *import_filters,
+            (&old.import_filters, &old.other_import_filters) != (import_filters, other_import_filters),
             SessionSetting::ImportFilters,
         ),
         (
-            old.export_filters != *export_filters,
+            (&old.export_filters, &old.other_export_filters) != (export_filters, other_export_filters),
             SessionSetting::ExportFilters,
         ),
         (old.held != *held, SessionSetting::Held),
@@ -318,7 +331,7 @@ pub(super) fn changed_settings(old: &Session, new: &Session) -> Vec<SessionSetti
             old.has_extended_next_hop() != new.has_extended_next_hop(),
             SessionSetting::ExtendedNextHop,
         ),
-        (was.role != *role, SessionSetting::Role),
+        (old.role() != new.role(), SessionSetting::Role),
         (old.bfd() != new.bfd(), SessionSetting::Bfd),
         (
             old.accepts_local_preference() != new.accepts_local_preference(),

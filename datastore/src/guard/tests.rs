@@ -67,6 +67,9 @@ impl Bench {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
+        if self.guard.poll_timeout().is_none_or(|due| due > self.now) {
+            return;
+        }
         for event in self.guard.handle_timeout(self.now) {
             self.cache.handle(event);
         }
@@ -299,4 +302,67 @@ fn revisions_that_arrive_together_are_judged_one_by_one() {
     }
     bench.judge();
     assert_eq!((bench.nodes(), bench.guard.held().len()), (0, 0));
+}
+
+#[test]
+fn e10_the_time_stands_still_while_the_source_is_away() {
+    let mut bench = Bench::with_nodes(5);
+    bench.delete(0..4);
+    let second = Duration::from_secs(1);
+    bench.pass(10 * second);
+    let lost = |reason: &str| {
+        StoreEvent::Status(StoreStatus::Lost {
+            reason: reason.into(),
+        })
+    };
+    bench.feed(lost("refused"));
+    bench.pass(3600 * second);
+    bench.feed(lost("no answer"));
+    bench.pass(3600 * second);
+    assert_eq!((bench.nodes(), bench.guard.poll_timeout()), (5, None));
+    // One is back in the listing; one more is gone, which is no mass and goes.
+    bench.snapshot([0].into_iter());
+    let endpoint = String::new();
+    bench.feed(StoreEvent::Status(StoreStatus::Connected { endpoint }));
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (4, 3));
+    bench.pass(20 * second - Duration::from_millis(1));
+    assert_eq!(bench.nodes(), 4);
+    bench.pass(Duration::from_millis(1));
+    assert_eq!(bench.nodes(), 1);
+    // What an operator says counts at once, also then.
+    let mut bench = Bench::with_nodes(5);
+    bench.delete(0..4);
+    bench.feed(lost("refused"));
+    let released = bench.guard.release(bench.now);
+    assert_eq!(released.len(), 4);
+}
+
+#[test]
+fn e10_what_the_return_of_the_source_brings_has_its_whole_time_before_it() {
+    let mut bench = Bench::with_nodes(5);
+    let reason = String::new();
+    bench.feed(StoreEvent::Status(StoreStatus::Lost { reason }));
+    bench.pass(HOLD);
+    bench.delete(0..5);
+    let endpoint = String::new();
+    bench.feed(StoreEvent::Status(StoreStatus::Connected { endpoint }));
+    assert_eq!(bench.guard.poll_timeout(), Some(bench.now + HOLD));
+}
+
+#[test]
+fn e10_what_comes_in_the_same_revision_makes_up_for_nothing() {
+    let mut bench = Bench::with_nodes(3);
+    for number in 3..6 {
+        bench.put(number);
+    }
+    bench.delete(0..2);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (6, 2));
+    // What came before counts, even if nobody has judged since.
+    let mut bench = Bench::with_nodes(3);
+    for number in 3..6 {
+        bench.put(number);
+    }
+    bench.feed(StoreEvent::Settled { revision: 1 });
+    bench.delete(0..2);
+    assert_eq!((bench.nodes(), bench.guard.held().len()), (4, 0));
 }

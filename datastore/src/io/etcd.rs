@@ -25,6 +25,7 @@ mod status_writer;
 mod trouble;
 mod watching;
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::config::{EtcdConfig, Password};
-use self::connection::{call, connect};
+use self::connection::{call, connect, patience};
 use self::listing::list;
 use self::place::Place;
 use self::retry::Retry;
@@ -47,6 +48,9 @@ use crate::key;
 /// How long a watch may be silent before the server is asked how far it is. The answer may take as long again, so a
 /// stalled watch is found within half a minute.
 const PROGRESS: Duration = Duration::from_secs(15);
+
+/// So many keys that mean nothing to us are logged.
+const STRANGERS: usize = 100;
 
 /// Delivers Calico's objects from etcd until cancelled. Of block affinities, only those of `node`.
 pub async fn run(
@@ -64,6 +68,7 @@ pub async fn run(
         place: None,
         connected_to: None,
         complaint: None,
+        strangers: HashSet::new(),
     };
     tokio::select! {
         () = cancel.cancelled() => {}
@@ -83,6 +88,8 @@ struct Driver {
     connected_to: Option<String>,
     /// What was last reported as wrong.
     complaint: Option<String>,
+    /// Keys among ours that mean nothing to us, as far as they have been logged.
+    strangers: HashSet<Vec<u8>>,
 }
 
 impl Driver {
@@ -98,7 +105,7 @@ impl Driver {
                 self.place = None;
                 self.retry.again(Instant::now())
             } else {
-                let wait = self.retry.next(Instant::now());
+                let wait = self.retry.next(Instant::now(), trouble.is_silence());
                 if self.retry.is_exhausted() && self.complain(&trouble).await.is_err() {
                     return;
                 }
@@ -111,7 +118,8 @@ impl Driver {
     /// One connection: a snapshot unless the place is known, then changes for as long as it lasts.
     async fn session(&mut self) -> Result<Infallible, Trouble> {
         let endpoint = self.endpoint();
-        let mut client = connect(&self.config, &endpoint).await?;
+        let patience = patience(self.retry.has_others());
+        let mut client = connect(&self.config, &endpoint, patience).await?;
         let mut place = match &self.place {
             Some(place) => {
                 place.check(&mut client).await?;
@@ -152,13 +160,14 @@ impl Driver {
 
     /// Lists everything; only a complete listing is shown to anybody.
     async fn snapshot(&mut self, client: &mut etcd_client::Client) -> Result<Place, Trouble> {
-        let listing = list(client, &self.prefixes).await?;
+        let listing = list(client, &self.prefixes, &self.node).await?;
         let revision = listing.revision;
         let place = Place::after_listing(&listing, self.prefixes.len());
         self.send(StoreEvent::Begin).await?;
         for stored in listing.objects {
-            if let Some(event) = object::put(&stored, &self.node) {
-                self.send(event).await?;
+            match object::put(&stored, &self.node) {
+                Some(event) => self.send(event).await?,
+                None => self.pass_over(&stored),
             }
         }
         self.send(StoreEvent::SnapshotDone { revision }).await?;
@@ -176,8 +185,10 @@ impl Driver {
                 self.send(StoreEvent::Settled { revision: settled }).await?;
             }
             revision = of_event;
-            if let Some(event) = object::event(&event, &self.node) {
-                self.send(event).await?;
+            match (object::event(&event, &self.node), event.kv()) {
+                (Some(event), _) => self.send(event).await?,
+                (None, Some(kv)) => self.pass_over(kv),
+                (None, None) => {}
             }
         }
         if let Some(revision) = revision {
@@ -213,18 +224,42 @@ impl Driver {
         self.send(StoreEvent::Status(StoreStatus::Lost { reason })).await
     }
 
-    /// A server that wants a certificate and gets none does not say so: it hangs up.
+    /// A server that wants a certificate, or refuses the one that it gets, does not say so: it hangs up. One that has
+    /// just worked and hangs up has rather ended.
     fn hint(&self, trouble: &Trouble) -> &'static str {
-        let is_tls = self.endpoint().starts_with("https://");
-        match trouble {
-            Trouble::Unreachable { .. } if is_tls && self.config.identity.is_none() => {
+        let is_tls = self
+            .config
+            .endpoints
+            .iter()
+            .any(|url| url.starts_with("https://"));
+        match (trouble, &self.config.identity) {
+            (Trouble::Unreachable { cause }, _) if !is_tls || cause.contains("refused (os error") => "",
+            (Trouble::Unreachable { .. }, None) => {
                 "; it may want a client certificate (--etcd-cert, --etcd-key)"
             }
+            (Trouble::Unreachable { cause }, Some(_)) if self.connected_to.is_none() && is_hang_up(cause) => {
+                "; it may have refused our certificate: expired, or of a CA that it does not know"
+            }
             _ => "",
+        }
+    }
+
+    /// Says once of each key that nothing comes of it: a block whose name is no CIDR would be missed for long.
+    fn pass_over(&mut self, kv: &etcd_client::KeyValue) {
+        if self.strangers.len() < STRANGERS && self.strangers.insert(kv.key().to_vec()) {
+            let key = String::from_utf8_lossy(kv.key());
+            warn!(%key, "not a key of Calico's; it is passed over");
         }
     }
 
     async fn send(&self, event: StoreEvent) -> Result<(), Trouble> {
         self.events.send(event).await.map_err(|_| Trouble::ReceiverGone)
     }
+}
+
+/// Whether a TLS connection ended by the other side's will. That our certificate is refused shows only so, for in TLS
+/// 1.3 the client has finished by then.
+fn is_hang_up(cause: &str) -> bool {
+    let words = ["closed", "fatal alert", "broken pipe", "reset by peer"];
+    words.iter().any(|word| cause.contains(word))
 }

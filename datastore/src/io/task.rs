@@ -21,7 +21,7 @@ use crate::key::Key;
 use crate::model::MassWithdrawalGuard;
 use crate::record::Record;
 
-pub use state::{HeldDeletion, Options, StoreState};
+pub use state::{HeldDeletion, Options, Staleness, StoreState};
 
 use keeper::Keeper;
 
@@ -29,10 +29,10 @@ use keeper::Keeper;
 const EVENTS: usize = 1024;
 /// Requests that may wait.
 const REQUESTS: usize = 8;
-/// A lone change acts at once; under a burst, changes are taken together for this long,
+/// A lone change acts at once; under a burst, changes are taken together until there is none for this long,
 const QUIET: Duration = Duration::from_millis(4);
-/// but never longer than this.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// but never longer than this: what is left of a quarter of a second is for acting on it.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// A source that neither answers nor refuses counts as away after this long: the state on disk is used.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -95,7 +95,7 @@ pub fn spawn(
         keeper: options.snapshot.map(Keeper::new),
         source: Source::Unread,
         is_receiving: false,
-        stale_since: None,
+        stale: None,
         complaint: None,
     };
     tokio::spawn(task.run(cancel));
@@ -131,7 +131,7 @@ struct Task {
     source: Source,
     /// Between `Begin` and `SnapshotDone`.
     is_receiving: bool,
-    stale_since: Option<SystemTime>,
+    stale: Option<Staleness>,
     complaint: Option<String>,
 }
 
@@ -178,16 +178,30 @@ impl Task {
         }
     }
 
-    /// Takes what else arrives within a moment.
+    /// Takes what else arrives within a moment. A change does not wait for what changes nothing (heartbeats of nodes,
+    /// answers of other nodes), however much of it there is.
     async fn gather(&mut self, mut changed: Changed) -> Changed {
-        let limit = Instant::now() + PATIENCE;
-        while Instant::now() < limit {
-            match tokio::time::timeout(QUIET, self.received.recv()).await {
-                Ok(Some(event)) => changed = changed.and(self.handle(event)),
-                Ok(None) | Err(_) => break,
+        let start = Instant::now();
+        let mut quiet = start + QUIET;
+        let mut has_news = changed.concerns_plan() || self.guard.pending() > 0;
+        loop {
+            let until = quiet.min(start + PATIENCE);
+            // Asked for here, because an event at hand comes before the time.
+            if Instant::now() >= until {
+                return changed;
             }
+            let Ok(Some(event)) = tokio::time::timeout_at(until, self.received.recv()).await else {
+                return changed;
+            };
+            let pending = self.guard.pending();
+            let new = self.handle(event);
+            let is_news = new.concerns_plan() || self.guard.pending() > pending;
+            if is_news || !has_news {
+                quiet = Instant::now() + QUIET;
+            }
+            has_news |= is_news;
+            changed = changed.and(new);
         }
-        changed
     }
 
     fn handle(&mut self, event: StoreEvent) -> Changed {
@@ -197,11 +211,11 @@ impl Task {
                 self.is_receiving = false;
                 self.source = Source::Backend;
                 self.disk_at = None;
-                self.stale_since = None;
+                self.stale = None;
             }
             StoreEvent::Status(StoreStatus::Lost { .. }) => self.lost(),
             StoreEvent::Status(StoreStatus::Connected { .. }) if self.source == Source::Backend => {
-                self.stale_since = None;
+                self.stale = None;
             }
             _ => {}
         }
@@ -211,7 +225,7 @@ impl Task {
 
     fn lost(&mut self) {
         match self.source {
-            Source::Backend => drop(self.stale_since.get_or_insert_with(SystemTime::now)),
+            Source::Backend => drop(self.stale.get_or_insert_with(Staleness::from_now)),
             // The source says that it is away: no need to wait for its silence.
             Source::Unread if self.disk_at.is_some() => self.disk_at = Some(Instant::now()),
             Source::Unread | Source::Disk => {}
@@ -234,7 +248,7 @@ impl Task {
             "the datastore is away; the last good state on disk is in force"
         );
         self.source = Source::Disk;
-        self.stale_since = Some(loaded.confirmed);
+        self.stale = Some(Staleness::since(loaded.confirmed));
         let mut changed = Changed::NOTHING;
         for event in loaded.record.events(loaded.revision) {
             let events = self.guard.handle(Instant::now().into_std(), event);
@@ -303,7 +317,7 @@ impl Task {
 
     /// Sees to it that what is in force gets to disk.
     fn keep(&mut self) {
-        let is_newest = self.source == Source::Backend && self.stale_since.is_none() && !self.is_receiving;
+        let is_newest = self.source == Source::Backend && self.stale.is_none() && !self.is_receiving;
         match &mut self.keeper {
             Some(keeper) if is_newest => keeper.see(&self.record),
             Some(keeper) => keeper.pause(),
@@ -319,7 +333,7 @@ impl Task {
         new.status = self.cache.status().cloned();
         new.is_in_sync = self.source == Source::Backend;
         new.is_from_disk = self.source == Source::Disk;
-        new.stale_since = self.stale_since;
+        new.stale = self.stale;
         new.revision = self.cache.revision();
         new.unreadable = self
             .cache
@@ -415,3 +429,6 @@ fn report(old: Option<&DesiredState>, new: &DesiredState) {
         warn!(resource = %problem.resource, field = %problem.field, "{}", problem.message);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub struct PeerExtensions {
     pub connect_retry: Option<Duration>,
     /// First back-off after an error.
     pub idle_hold: Option<Duration>,
+    /// How long a connection waits for the peer's OPEN before ours goes out (RFC 4271 §8.1.1 DelayOpenTime).
+    pub delay_open: Option<Duration>,
     /// RFC 9687 send hold time.
     pub send_hold: Option<Duration>,
     /// Prefixes above which the session ends.
@@ -37,6 +39,8 @@ pub struct PeerExtensions {
     pub extended_next_hop: Option<bool>,
     /// Graceful restart role.
     pub graceful_restart: Option<GracefulRestartMode>,
+    /// How much longer than the restart time peers are asked to keep our routes (RFC 9494).
+    pub long_lived: Option<Duration>,
     /// In place of Calico's rule on a reflector.
     pub route_reflector_client: Option<bool>,
     /// RFC 9234.
@@ -181,6 +185,7 @@ fn take<T>(place: &mut Option<T>, read: Option<T>, wanted: &'static str) -> Outc
 
 const BOOLEAN: &str = "true or false";
 const FROM_ONE_SECOND: &str = "a duration of at least 1s";
+const STALE_TIME: &str = "off, or whole seconds from 1s to 16777215s";
 
 impl PeerExtensions {
     pub(crate) fn read(root: &Fields<'_>, problems: &mut Problems) -> Self {
@@ -215,6 +220,11 @@ impl PeerExtensions {
             ),
             "connect-retry" => take(&mut self.connect_retry, from_one_second(text), FROM_ONE_SECOND),
             "idle-hold" => take(&mut self.idle_hold, from_one_second(text), FROM_ONE_SECOND),
+            "delay-open" => take(
+                &mut self.delay_open,
+                delay_open(text),
+                "a duration from 0s to 240s",
+            ),
             "send-hold-time" => take(&mut self.send_hold, from_one_second(text), FROM_ONE_SECOND),
             "max-prefixes" => take(&mut self.max_prefixes, text.parse().ok(), "a number"),
             "families" => take(&mut self.families, families(text), "a list of ipv4, ipv6"),
@@ -225,6 +235,7 @@ impl PeerExtensions {
                 restart(text),
                 "off, helper or restart",
             ),
+            "long-lived-graceful-restart" => take(&mut self.long_lived, stale_time(text), STALE_TIME),
             "route-reflector-client" => take(&mut self.route_reflector_client, boolean(text), BOOLEAN),
             "role" => take(
                 &mut self.role,
@@ -323,6 +334,20 @@ fn hold_time(text: &str) -> Option<Duration> {
 
 fn from_one_second(text: &str) -> Option<Duration> {
     parse_duration(text).filter(|duration| *duration >= Duration::from_secs(1))
+}
+
+/// No longer than the peer would wait for us.
+fn delay_open(text: &str) -> Option<Duration> {
+    parse_duration(text).filter(|duration| *duration <= Duration::from_secs(240))
+}
+
+/// A long-lived stale time (RFC 9494 §3.1); zero is `off`.
+fn stale_time(text: &str) -> Option<Duration> {
+    if is_off(text) {
+        return Some(Duration::ZERO);
+    }
+    let is_readable = |time: &Duration| time.subsec_nanos() == 0 && time.as_secs() < 1 << 24;
+    from_one_second(text).filter(is_readable)
 }
 
 /// Items of a list, separated by commas or white space.
@@ -436,13 +461,14 @@ mod tests {
             "pipit.io/idle-hold": "2s", "pipit.io/send-hold-time": "8m", "pipit.io/max-prefixes": "100",
             "pipit.io/families": "ipv4, ipv6", "pipit.io/add-path": "receive",
             "pipit.io/extended-next-hop": true, "pipit.io/graceful-restart": "helper",
+            "pipit.io/long-lived-graceful-restart": "24h",
             "pipit.io/route-reflector-client": "false", "pipit.io/role": "rs-client",
             "pipit.io/bfd": "tx=100ms multiplier=5", "pipit.io/local-preference-accept": "true",
-            "pipit.io/enforce-first-as": "true",
+            "pipit.io/enforce-first-as": "true", "pipit.io/delay-open": "500ms",
             "example.com/other": "x",
         }));
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(read.said.len(), 15);
+        assert_eq!(read.said.len(), 17);
         assert_eq!(
             PeerExtensions {
                 said: Vec::new(),
@@ -453,12 +479,14 @@ mod tests {
                 hold_time: Some(Duration::from_secs(9)),
                 connect_retry: Some(Duration::from_secs(1)),
                 idle_hold: Some(Duration::from_secs(2)),
+                delay_open: Some(Duration::from_millis(500)),
                 send_hold: Some(Duration::from_secs(480)),
                 max_prefixes: Some(100),
                 families: Some(Family::ALL.into_iter().collect()),
                 add_path: Some(AddPath::Receive),
                 extended_next_hop: Some(true),
                 graceful_restart: Some(GracefulRestartMode::Helper),
+                long_lived: Some(Duration::from_secs(86_400)),
                 route_reflector_client: Some(false),
                 role: Some(Role::RsClient),
                 bfd: Some(Some(Bfd {
@@ -478,7 +506,7 @@ mod tests {
         let (read, problems) = peer(json!({
             "pipit.io/hold-time": "2s", "pipit.io/colour": "red", "pipit.io/bfd": "tx=fast",
             "pipit.io/families": "", "pipit.io/passive": "maybe", "pipit.io/connect-retry": "10ms",
-            "pipit.io/idle-hold": "",
+            "pipit.io/idle-hold": "", "pipit.io/delay-open": "5m",
         }));
         assert_eq!(read, PeerExtensions::default());
         assert_eq!(
@@ -487,6 +515,7 @@ mod tests {
                 "bfd",
                 "colour",
                 "connect-retry",
+                "delay-open",
                 "families",
                 "hold-time",
                 "idle-hold",

@@ -21,7 +21,7 @@ pub struct BgpFilter {
 }
 
 /// The rules for one family.
-#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct FilterRules {
     /// For routes from the peer; the first that matches decides.
     pub import: Vec<FilterRule>,
@@ -37,7 +37,7 @@ impl FilterRules {
 }
 
 /// One rule: all conditions that are set must hold.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct FilterRule {
     /// What the prefix must be.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -68,7 +68,7 @@ pub struct FilterRule {
 }
 
 /// `cidr`, `matchOperator` and `prefixLength`.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct PrefixMatch {
     /// Masked.
     pub cidr: IpNet,
@@ -120,7 +120,7 @@ pub enum PeerType {
 }
 
 /// One of `operations`.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// `addCommunity`.

@@ -61,6 +61,20 @@ impl BlockAffinity {
                 problems: Vec::new(),
             };
         }
+        let cidr = cidr.filter(|cidr| {
+            let has_room = can_hold_pods(cidr);
+            if !has_room {
+                let field = match id {
+                    BlockId::Cidr(_) => "cidr",
+                    BlockId::Name(_) => "spec.cidr",
+                };
+                problems.add(
+                    field,
+                    format!("`{cidr}` cannot hold pods; the block counts as absent"),
+                );
+            }
+            has_room
+        });
         let object = match (cidr, state) {
             (Some(cidr), Some(Some(state))) => Some(BlockAffinity { cidr, state }),
             _ => None,
@@ -70,6 +84,23 @@ impl BlockAffinity {
             problems: problems.0,
         }
     }
+}
+
+/// Whether pods can have addresses of a prefix: a corrupted key must not turn a default route or the loopback into a
+/// blackhole.
+fn can_hold_pods(cidr: &IpNet) -> bool {
+    let never: [&str; 7] = [
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/3",
+        "::/8",
+        "fe80::/10",
+        "ff00::/8",
+    ];
+    let never = never.iter().filter_map(|net| net.parse::<IpNet>().ok());
+    let overlap = |net: IpNet| net.contains(cidr) || cidr.contains(&net);
+    !never.into_iter().any(overlap)
 }
 
 /// `None`: a claim in progress, as if the key did not exist.
@@ -91,6 +122,40 @@ mod tests {
 
     fn ipam(value: Value) -> Parsed<BlockAffinity> {
         BlockAffinity::parse(&BlockId::Cidr("10.244.7.0/26".parse().unwrap()), &value)
+    }
+
+    #[test]
+    fn e9_a_prefix_that_no_pod_can_be_in_is_no_block() {
+        let read = |cidr: &str| {
+            let id = BlockId::Cidr(cidr.parse().unwrap());
+            BlockAffinity::parse(&id, &json!({"state": "confirmed"}))
+        };
+        for bad in [
+            "0.0.0.0/0",
+            "127.0.0.0/26",
+            "224.0.0.0/26",
+            "0.0.0.0/1",
+            "::/0",
+            "fe80::/122",
+            "::/122",
+        ] {
+            let Parsed { object, problems } = read(bad);
+            assert_eq!(object, None, "{bad}");
+            assert_eq!(
+                problems[0].message,
+                format!("`{bad}` cannot hold pods; the block counts as absent")
+            );
+        }
+        for good in [
+            "10.65.0.0/26",
+            "100.64.0.0/20",
+            "192.168.0.0/16",
+            "198.18.0.0/26",
+            "fd00:10:244::/122",
+            "2001:db8::/64",
+        ] {
+            assert!(read(good).object.is_some(), "{good}");
+        }
     }
 
     #[test]

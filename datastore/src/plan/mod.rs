@@ -48,7 +48,16 @@ pub fn plan(
 ///
 /// A file is no manifest.
 pub fn cache_of(items: impl IntoIterator<Item = ManifestItem>) -> Result<Cache, PlanError> {
-    let mut cache = Cache::new();
+    succeed(Cache::new(), items)
+}
+
+/// Has manifests take the place of all that a cache holds. What of them cannot be read stays at the version that the
+/// cache had, as it would in a daemon.
+///
+/// # Errors
+///
+/// A file is no manifest.
+pub fn succeed(mut cache: Cache, items: impl IntoIterator<Item = ManifestItem>) -> Result<Cache, PlanError> {
     cache.handle(StoreEvent::Begin);
     for item in items {
         let event = match item {
@@ -77,4 +86,33 @@ pub fn to_json(state: &DesiredState) -> Result<String, serde_json::Error> {
     let mut json = serde_json::to_string_pretty(state)?;
     json.push('\n');
     Ok(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest;
+
+    #[test]
+    fn c199_what_cannot_be_read_stays_as_it_was_and_what_is_not_there_goes() {
+        let read = |cidr: &str| {
+            let text = format!(
+                "{{apiVersion: projectcalico.org/v3, kind: Node, metadata: {{name: n1}}}}\n---\n\
+                 {{apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {{name: pods}}, spec: {{cidr: {cidr}}}}}"
+            );
+            manifest::read(&text, "test.yaml")
+        };
+        let before = cache_of(read("10.65.0.0/16")).unwrap();
+        let pools = |cache: &Cache| {
+            cache
+                .pools()
+                .map(|(_, pool)| pool.cidr.to_string())
+                .collect::<Vec<_>>()
+        };
+        let broken = succeed(before.clone(), read("nonsense")).unwrap();
+        assert_eq!(pools(&broken), ["10.65.0.0/16"]);
+        assert_eq!(pools(&cache_of(read("nonsense")).unwrap()), Vec::<String>::new());
+        let gone = succeed(before, Vec::new()).unwrap();
+        assert_eq!((pools(&gone), gone.nodes().count()), (Vec::new(), 0));
+    }
 }

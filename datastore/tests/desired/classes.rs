@@ -55,6 +55,7 @@ fn c201_c202_a_change_that_is_called_a_reset_is_one_and_no_other() {
         ("pipit.io/hold-time: 9s", plain),
         ("pipit.io/connect-retry: 1s", plain),
         ("pipit.io/idle-hold: 3s", plain),
+        ("pipit.io/delay-open: 2s", plain),
         ("pipit.io/send-hold-time: 9m", plain),
         ("pipit.io/max-prefixes: '5'", plain),
         ("pipit.io/families: 'ipv4,ipv6'", plain),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pipit_bgp::Family;
 use pipit_datastore::backend::StoreEvent;
 use pipit_datastore::desired::{DesiredState, Environment, Planner};
-use pipit_datastore::diff::{Change, ChangeClass, SessionSetting, diff};
+use pipit_datastore::diff::{Change, ChangeClass, FilterChange, SessionSetting, diff};
 use pipit_datastore::manifest::{self, ManifestItem};
 use pipit_datastore::plan;
 
@@ -77,13 +77,14 @@ fn c200_a_peer_added_or_removed_touches_no_other_session() {
         name: "Global_10_9_0_1".into(),
     };
     assert_eq!(added, [expected]);
-    assert_eq!(
-        changes(&[tor("")], &[]),
-        [Change::SessionRemoved {
-            family: V4,
-            name: "Global_10_9_0_1".into()
-        }]
-    );
+    assert_eq!(added[0].class(), ChangeClass::NoEffect);
+    let removed = changes(&[tor("")], &[]);
+    let expected = Change::SessionRemoved {
+        family: V4,
+        name: "Global_10_9_0_1".into(),
+    };
+    assert_eq!(removed, [expected]);
+    assert_eq!(removed[0].class(), ChangeClass::SessionReset);
 }
 
 #[test]
@@ -95,7 +96,6 @@ fn c201_what_needs_a_new_session() {
         settings("", "sourceAddress: None"),
         (vec![S::SourceAddress], reset)
     );
-    assert_eq!(settings("", "ttlSecurity: 1"), (vec![S::TtlSecurity], reset));
     let asked = "password: {secretKeyRef: {name: s, key: k}}";
     assert_eq!(settings("", asked), (vec![S::Held], reset));
     let secret = |value: &str| {
@@ -113,6 +113,7 @@ fn c202_what_needs_none() {
     let none = ChangeClass::NoEffect;
     assert_eq!(settings("", "keepaliveTime: 5s"), (vec![S::Keepalive], none));
     assert_eq!(settings("", "maxRestartTime: 5s"), (vec![S::RestartTime], none));
+    assert_eq!(settings("", "ttlSecurity: 1"), (vec![S::TtlSecurity], none));
     let refresh = ChangeClass::RouteRefresh;
     assert_eq!(settings("", "nextHopMode: Self"), (vec![S::NextHop], refresh));
     assert_eq!(
@@ -215,23 +216,28 @@ fn c205_filters_and_policy_are_a_route_refresh() {
     );
     assert_eq!(
         found,
-        [Change::FilterChanged {
+        [Change::FilterChanged(FilterChange {
             family: V4,
-            name: "f".into()
-        }]
+            name: "f".into(),
+            is_used: true,
+        })]
     );
     assert_eq!(found[0].class(), ChangeClass::RouteRefresh);
     let found = changes(std::slice::from_ref(&uses), &[filter("Accept"), uses.clone()]);
     assert_eq!(
         found[0],
-        Change::FilterAdded {
+        Change::FilterAdded(FilterChange {
             family: V4,
-            name: "f".into()
-        }
+            name: "f".into(),
+            is_used: true,
+        })
     );
     assert!(
         matches!(&found[1], Change::SessionChanged { settings, .. } if *settings == [SessionSetting::ImportFilters])
     );
+    let unused = changes(&[filter("Accept"), tor("")], &[filter("Reject"), tor("")]);
+    assert_eq!(unused.len(), 1);
+    assert_eq!(unused[0].class(), ChangeClass::NoEffect);
     let quiet = object("IPPool", "pods", "{cidr: 10.65.0.0/16, disableBGPExport: true}");
     assert_eq!(changes(&[], &[quiet]), [Change::Export(V4)]);
     let owned = changes(&[], &[default("{programClusterRoutes: Disabled}")]);

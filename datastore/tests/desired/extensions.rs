@@ -1,11 +1,14 @@
 //! `pipit.io/` annotations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pipit_bgp::FamilyMap;
 use pipit_bgp::session::config::{AddPath, GracefulRestart, Role};
-use pipit_datastore::desired::Environment;
+use pipit_datastore::desired::{Environment, Held};
 use pipit_datastore::lower;
 use pipit_datastore::model::MassWithdrawalGuard;
+use pipit_rib::policy::Filter;
 use serde_json::json;
 
 use crate::support::{json as at, plan_for, plan_n1, problems, session};
@@ -50,6 +53,50 @@ fn a_peers_annotations_reach_the_speaker_and_the_notes_but_not_the_json() {
     assert_eq!(at(&plan, "/ipv4"), at(&without, "/ipv4"));
 }
 
+type Names = Vec<String>;
+
+#[test]
+fn filters_judge_every_family_that_a_session_carries() {
+    let filter = |name: &str, rules: &str| annotated("BGPFilter", name, "", rules);
+    let peer = |families: &str| {
+        let annotations = format!("pipit.io/families: '{families}'");
+        let spec = "{peerIP: 10.9.0.1, asNumber: 65001, filters: [four, six]}";
+        annotated("BGPPeer", "tor", &annotations, spec)
+    };
+    let four = filter("four", "{importV4: [{action: Reject}]}");
+    let six = filter(
+        "six",
+        "{importV6: [{action: Reject}], exportV6: [{action: Reject}]}",
+    );
+    let names = |families: &str| {
+        let plan = plan_n1(&[four.clone(), six.clone(), peer(families)]);
+        let found = session(&plan, "Global_10_9_0_1");
+        assert_eq!(
+            found.import_filters.to_vec(),
+            ["four"],
+            "the plan's JSON stays Calico's"
+        );
+        let settings = lower::peer_settings(&plan, found);
+        let of = |filters: &Vec<Arc<Filter>>| filters.iter().map(|filter| filter.name.clone()).collect();
+        let both = |filters: &FamilyMap<Vec<Arc<Filter>>>| -> (Names, Names) {
+            (of(&filters.ipv4), of(&filters.ipv6))
+        };
+        (both(&settings.import), both(&settings.export))
+    };
+    let [none, fours, sixes] = [vec![], vec!["four".to_owned()], vec!["six".to_owned()]];
+    let only_import = ((fours.clone(), none.clone()), (none.clone(), none.clone()));
+    assert_eq!(names("ipv4"), only_import);
+    assert_eq!(names("ipv4,ipv6"), ((fours, sixes.clone()), (none, sixes)));
+    // One that cannot be read holds the sessions that carry its family, whatever family their addresses are of.
+    let broken = filter("six", "{importV6: [{action: Perhaps}]}");
+    let held = |families: &str| {
+        let plan = plan_n1(&[four.clone(), broken.clone(), peer(families)]);
+        session(&plan, "Global_10_9_0_1").held
+    };
+    assert_eq!(held("ipv4"), None);
+    assert_eq!(held("ipv4,ipv6"), Some(Held::FilterInvalid));
+}
+
 #[test]
 fn the_other_end_of_a_mirrored_peer_dials_and_has_the_other_role() {
     let annotations = "pipit.io/passive: 'true', pipit.io/role: provider, pipit.io/hold-time: 9s";
@@ -64,11 +111,24 @@ fn the_other_end_of_a_mirrored_peer_dials_and_has_the_other_role() {
     ];
     let config = |node: &str, name: &str| {
         let plan = plan_for(node, &objects, &Environment::default());
-        let config = session(&plan, name).peer_config(plan.router_id);
-        (config.passive, config.role, config.hold_time.as_secs())
+        let found = session(&plan, name);
+        let config = found.peer_config(plan.router_id);
+        assert_eq!(config.role, None, "both are in one AS: see below");
+        (config.passive, found.extensions.role, config.hold_time.as_secs())
     };
     assert_eq!(config("n1", "Node_172_31_1_12"), (true, Some(Role::Provider), 9));
     assert_eq!(config("n2", "Node_172_31_1_11"), (false, Some(Role::Customer), 9));
+}
+
+#[test]
+fn rfc9234_4_there_are_roles_between_ases_only() {
+    let spec = |asn| format!("{{peerIP: 10.9.0.1, asNumber: {asn}}}");
+    for (asn, role) in [(65001, Some(Role::Peer)), (64512, None)] {
+        let plan = plan_n1(&[annotated("BGPPeer", "tor", "pipit.io/role: peer", &spec(asn))]);
+        let found = session(&plan, "Global_10_9_0_1");
+        assert_eq!(found.peer_config(plan.router_id).role, role, "AS {asn}");
+        assert_eq!(lower::peer_settings(&plan, found).role, role, "AS {asn}");
+    }
 }
 
 #[test]

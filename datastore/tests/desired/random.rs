@@ -1,10 +1,12 @@
 //! Random changes: what a planner keeps from one event to the next never makes another plan than the resources do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipit_datastore::backend::StoreEvent;
 use pipit_datastore::cache::Cache;
-use pipit_datastore::desired::{DesiredState, Environment, Planner, desired};
+use pipit_datastore::desired::{
+    DesiredState, Environment, Planner, Problem, desired, node_problems, object_problems,
+};
 use pipit_datastore::diff::diff;
 use pipit_datastore::key::Key;
 use pipit_datastore::manifest::{self, ManifestItem};
@@ -233,6 +235,13 @@ fn deeds(plan: &DesiredState) -> Value {
     plan
 }
 
+fn places(problems: &[Problem]) -> BTreeSet<(&str, &str)> {
+    let places = problems.iter();
+    places
+        .map(|problem| (problem.resource.as_str(), problem.field.as_str()))
+        .collect()
+}
+
 #[test]
 fn after_any_change_the_plan_is_the_one_of_the_resources() {
     for seed in 1..=16 {
@@ -256,6 +265,14 @@ fn after_any_change_the_plan_is_the_one_of_the_resources() {
             let found = planner.plan(&cache);
             assert_eq!(found, wanted, "seed {seed}, step {number}");
             let Ok(plan) = found else { continue };
+            // `pipit check` finds the same without making plans.
+            let mut apart = object_problems(&cache, Some("n1"));
+            apart.extend(node_problems(&cache, "n1", &Environment::default()).unwrap());
+            assert_eq!(
+                places(&plan.problems),
+                places(&apart),
+                "seed {seed}, step {number}"
+            );
             if let Some(last) = &last
                 && diff(last, &plan).is_empty()
             {

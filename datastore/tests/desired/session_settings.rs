@@ -165,6 +165,32 @@ fn c086_c088_c089_a_secret_holds_exactly_the_sessions_that_need_it() {
 }
 
 #[test]
+fn a_password_that_tcp_md5_cannot_take_holds_its_session_and_is_reported() {
+    let tor = peer(
+        "p",
+        "{peerIP: 10.9.0.1, asNumber: 65001, password: {secretKeyRef: {name: s, key: k}}}",
+    );
+    let of_len = |len: usize| {
+        let (name, key) = ("s".into(), "k".into());
+        let secrets = BTreeMap::from([(SecretRef { name, key }, Secret::new(vec![b'x'; len]))]);
+        let environment = Environment {
+            secrets,
+            ..Environment::default()
+        };
+        let plan = plan_for("n1", std::slice::from_ref(&tor), &environment);
+        let message = plan.problems.first().map(|problem| problem.message.clone());
+        (session(&plan, TOR).held, message.unwrap_or_default())
+    };
+    assert_eq!(of_len(80), (None, String::new()));
+    let (held, message) = of_len(81);
+    assert_eq!(held, Some(Held::PasswordMissing));
+    assert!(
+        message.starts_with("the value of s/k has 81 octets, a password at most 80"),
+        "{message}"
+    );
+}
+
+#[test]
 fn c090_c091_c092_what_the_speaker_is_told_by_default() {
     let router_id: RouterId = "172.31.1.11".parse().unwrap();
     let config = session(&tor(""), TOR).peer_config(router_id);
@@ -183,7 +209,8 @@ fn c090_c091_c092_what_the_speaker_is_told_by_default() {
     assert_eq!(
         config.graceful_restart,
         GracefulRestart::Restart {
-            restart_time: Duration::from_secs(120)
+            restart_time: Duration::from_secs(120),
+            long_lived: Duration::ZERO,
         }
     );
     assert_eq!(config.families, FamilySet::only(Family::Ipv4Unicast));

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use etcd_client::{Client, ConnectOptions, Permission, PermissionType};
 use pipit_datastore::backend::StoreEvent;
-use pipit_datastore::io::etcd::{EtcdConfig, Password};
+use pipit_datastore::io::etcd::{EtcdConfig, Password, update_status};
+use pipit_datastore::key::RESOURCES;
+use serde_json::json;
 
 use crate::driver::{Driver, config};
 use crate::relay::{Mode, Relay};
@@ -60,6 +62,18 @@ async fn wrong_password_no_user_and_no_rights_are_told_apart() {
     assert!(missing.contains("a user is required"), "{missing}");
     let forbidden = reason(with_user(&etcd, "nobody", "right")).await;
     assert!(forbidden.contains("may not read"), "{forbidden}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_only_read_is_told_what_for_he_may_not() {
+    let etcd = with_users().await;
+    let root = ConnectOptions::new().with_user("root", "right");
+    let key = format!("{RESOURCES}caliconodestatuses/mine");
+    etcd.client_with(root).await.put(&key, r#"{"spec":{}}"#).await;
+    let user = with_user(&etcd, "calico", "right");
+    let written = update_status(&user, "mine", |_| Some(json!({"agent": 1})));
+    let reason = written.await.unwrap_err().to_string();
+    assert!(reason.contains("may not write CalicoNodeStatus"), "{reason}");
 }
 
 #[tokio::test]
@@ -246,8 +260,12 @@ async fn a_missing_client_certificate_and_an_unknown_ca_are_reported() {
     assert!(reason.contains("may want a client certificate"), "{reason}");
     let other = Authority::new();
     config.ca_cert = Some(other.path("ca.pem"));
-    let reason = Driver::with(config).lost().await;
+    let reason = Driver::with(config.clone()).lost().await;
     assert!(reason.contains("certificate"), "{reason}");
+    config.ca_cert = Some(authority.path("ca.pem"));
+    config.identity = Some(other.issue("client"));
+    let reason = Driver::with(config).lost().await;
+    assert!(reason.contains("may have refused our certificate"), "{reason}");
 }
 
 #[tokio::test]

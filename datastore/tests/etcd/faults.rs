@@ -102,6 +102,25 @@ async fn e3_when_one_member_dies_another_goes_on_from_the_same_place() {
     assert_eq!(put_of(&driver.change().await), "Node/a");
 }
 
+#[tokio::test]
+async fn e3_a_member_that_says_nothing_does_not_stand_in_the_way_of_those_that_work() {
+    let etcd = Etcd::start().await;
+    // The kernel takes connections that nobody ever reads.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let silent_url = format!("http://{}", silent.local_addr().unwrap());
+    let (first, second) = (Relay::to(etcd.port()).await, Relay::to(etcd.port()).await);
+    let mut driver = Driver::with(config(&[silent_url, first.url(), second.url()]));
+    driver.snapshot().await;
+    assert_eq!(driver.next().await, connected_to(first.url()));
+    let since = Instant::now();
+    first.set(Mode::Cut);
+    assert_eq!(driver.next().await, connected_to(second.url()));
+    first.set(Mode::Pass);
+    second.set(Mode::Cut);
+    assert_eq!(driver.connected().await, first.url());
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+}
+
 fn connected_to(endpoint: String) -> StoreEvent {
     StoreEvent::Status(pipit_datastore::backend::StoreStatus::Connected { endpoint })
 }

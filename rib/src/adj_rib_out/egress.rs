@@ -47,6 +47,7 @@ impl EgressKey {
         let PeerSettings {
             name: _,
             address: _,
+            interface: _,
             local_as,
             remote_as: _,
             next_hop,

@@ -206,6 +206,10 @@ impl UpdateGroup {
         !self.members.is_empty()
     }
 
+    pub(crate) fn has_member(&self, peer: PeerId) -> bool {
+        self.members.iter().any(|member| member.peer == peer)
+    }
+
     /// Says what the group is to announce for an item from now on; `None`: nothing. Unless `is_changed`, saying the
     /// same again has no effect; with it (the path has other attributes now) the item is announced anew.
     pub(crate) fn set(&mut self, item: u32, outgoing: Option<Outgoing>, is_changed: bool) {

@@ -124,7 +124,7 @@ pub(super) fn candidate<'a>(
     let (is_reachable, igp_metric) = match (&next_hop.reachability, is_own) {
         (_, true) => (true, 0),
         (Reachability::Reachable { metric, .. }, false) => (true, *metric),
-        (Reachability::Unreachable, false) => (false, u32::MAX),
+        (Reachability::Unreachable | Reachability::Own, false) => (false, u32::MAX),
     };
     if source.is_closing {
         return None;

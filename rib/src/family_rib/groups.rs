@@ -48,21 +48,17 @@ impl<P: FibPrefix> FamilyRib<P> {
 
     /// A peer is told nothing more.
     pub(crate) fn leave(&mut self, group: Option<GroupId>, peer: PeerId) {
-        let Some(id) = group else { return };
-        if let Some(entry) = self.groups.get_mut(usize::from(id.0))
-            && let Some(group) = entry
-        {
+        if let Some(group) = self.group_mut(group) {
             group.leave(peer);
-            if !group.has_members() {
-                *entry = None;
-            }
+            self.drop_empty_groups();
         }
     }
 
     /// Moves peers between update groups; where each of them is afterwards.
     pub(crate) fn regroup(&mut self, shared: &Shared, moves: Vec<Move>) -> Vec<(PeerId, Option<GroupId>)> {
         self.rekey(shared, &moves);
-        // All groups are made before the first is left, so that no number changes hands in between.
+        // All groups are made before the first is left, and go after the last was joined: one that is empty in between
+        // may be where somebody else is going.
         let moves: Vec<_> = moves
             .into_iter()
             .map(
@@ -84,13 +80,16 @@ impl<P: FibPrefix> FamilyRib<P> {
                 (from, to) if from == to => {}
                 (Some(from), Some(to)) => self.transfer(peer, (from, to), &mut differences),
                 (from, to) => {
-                    self.leave(from, peer);
+                    if let Some(group) = self.group_mut(from) {
+                        group.leave(peer);
+                    }
                     if let Some(group) = self.group_mut(to) {
                         group.join(peer, source, waits_for_recovery);
                     }
                 }
             }
         }
+        self.drop_empty_groups();
         moves.into_iter().map(|(peer, _, _, to, _)| (peer, to)).collect()
     }
 
@@ -110,8 +109,14 @@ impl<P: FibPrefix> FamilyRib<P> {
                 new.adopt(moving, &old, differences);
             }
         }
-        if old.has_members() {
-            self.groups[usize::from(from.0)] = Some(old);
+        self.groups[usize::from(from.0)] = Some(old);
+    }
+
+    fn drop_empty_groups(&mut self) {
+        for entry in &mut self.groups {
+            if entry.as_ref().is_some_and(|group| !group.has_members()) {
+                *entry = None;
+            }
         }
     }
 
@@ -141,6 +146,16 @@ impl<P: FibPrefix> FamilyRib<P> {
         group
             .and_then(|id| self.group(id))
             .map_or(0, |group| group.announced_to(source))
+    }
+
+    /// Whether a peer that is to be told what `key` says, or nothing, is where it is told that.
+    pub(crate) fn is_placed(&self, peer: PeerId, group: Option<GroupId>, key: Option<&EgressKey>) -> bool {
+        let group = group.and_then(|id| self.group(id));
+        match (group, key) {
+            (Some(group), Some(key)) => **group.key() == *key && group.has_member(peer),
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     fn group(&self, id: GroupId) -> Option<&UpdateGroup> {

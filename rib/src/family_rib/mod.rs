@@ -1,11 +1,14 @@
 //! One family's routes: the table, and the update groups that are told of it.
 
 mod choice;
+mod crowd;
 mod groups;
 mod removal;
 mod stale;
 mod telling;
 mod verify;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use pipit_bgp::wire::update::Nlri;
@@ -13,7 +16,7 @@ use pipit_bgp::wire::update::Nlri;
 pub(crate) use self::groups::Move;
 use self::removal::Backlog;
 use self::telling::{Changed, tell_group};
-use crate::adj_rib_out::UpdateGroup;
+use crate::adj_rib_out::{Paths, UpdateGroup};
 use crate::attrs::AttrId;
 use crate::fib::FibPrefix;
 use crate::import::{self, SetVerdict};
@@ -31,6 +34,9 @@ pub(crate) struct FamilyRib<P> {
     /// Withdrawn paths, and prefixes without a path, that some peer may still have to hear of.
     dead_paths: Backlog<PathId>,
     empty_prefixes: Backlog<PrefixId>,
+    /// Crowded prefixes that are still to be chosen among (see `crowd`), and whether their best path has other
+    /// attributes than before.
+    unsettled: BTreeMap<PrefixId, bool>,
 }
 
 impl<P> Default for FamilyRib<P> {
@@ -40,12 +46,14 @@ impl<P> Default for FamilyRib<P> {
             groups: Vec::new(),
             dead_paths: Backlog::default(),
             empty_prefixes: Backlog::default(),
+            unsettled: BTreeMap::new(),
         }
     }
 }
 
 impl<P: FibPrefix> FamilyRib<P> {
-    /// A source announces a route. `import` is `None` for this node's own.
+    /// A source announces a route. `import` is `None` for this node's own; for a peer's, [`Self::settle`] is due
+    /// after the batch.
     pub(crate) fn announce(
         &mut self,
         shared: &mut Shared,
@@ -99,10 +107,13 @@ impl<P: FibPrefix> FamilyRib<P> {
         };
         let flags = self.table.path(path_id).flags;
         count(shared, source, P::FAMILY, 1, flags);
-        self.reselect(shared, id, Some(path_id));
+        self.reselect_for(shared, id, path_id);
+        if import.is_none() {
+            self.settle(shared);
+        }
     }
 
-    /// A source takes a route back.
+    /// A source takes a route back. [`Self::settle`] is due as after [`Self::announce`].
     pub(crate) fn withdraw(&mut self, shared: &mut Shared, source: SourceId, nlri: Nlri<P>) {
         let Some(id) = self.table.find(nlri.prefix) else {
             return;
@@ -110,17 +121,23 @@ impl<P: FibPrefix> FamilyRib<P> {
         if let Some(path_id) = self.table.path_from(id, source, nlri.path_id) {
             self.remove_path(shared, path_id);
         }
+        if source.is_own() {
+            self.settle(shared);
+        }
     }
 
     /// Chooses anew among the paths of every prefix that has one via these next hops.
     pub(crate) fn reselect_via(&mut self, shared: &mut Shared, next_hops: &NextHopSet) {
+        let mut crowds = BTreeSet::new();
         for at in 0..self.table.path_slots() {
             let Some((_, path)) = self.table.path_at(at) else {
                 continue;
             };
             if path.is_candidate() && next_hops.contains(shared.attrs[path.attrs].next_hop()) {
                 let id = self.table.prefix_of(PathId(at));
-                self.reselect(shared, id, None);
+                if !self.is_crowded(id) || crowds.insert(id) {
+                    self.reselect(shared, id, None);
+                }
             }
         }
     }
@@ -142,9 +159,10 @@ impl<P: FibPrefix> FamilyRib<P> {
                 && !path.flags.contains(PathFlags::DEAD)
             {
                 let id = self.table.prefix_of(path_id);
-                self.reselect(shared, id, Some(path_id));
+                self.reselect_for(shared, id, path_id);
             }
         }
+        self.settle(shared);
     }
 
     /// Asks import again, from the routes as received, where there are settings for the source and the next hop.
@@ -187,9 +205,10 @@ impl<P: FibPrefix> FamilyRib<P> {
             count(shared, source, P::FAMILY, 1, new_flags);
             if attrs != old.attrs || new_flags != old.flags {
                 let id = self.table.prefix_of(path_id);
-                self.reselect(shared, id, Some(path_id));
+                self.reselect_for(shared, id, path_id);
             }
         }
+        self.settle(shared);
     }
 
     /// All prefixes that a path leads to, in no order.
@@ -207,6 +226,12 @@ impl<P: FibPrefix> FamilyRib<P> {
     /// Chooses the best path of a prefix and tells everybody whom the outcome concerns. `changed`: a path that has
     /// other attributes than before.
     fn reselect(&mut self, shared: &mut Shared, id: PrefixId, changed: Option<PathId>) {
+        let changed = self.choose(shared, id, changed);
+        self.tell(shared, id, changed, None);
+    }
+
+    /// Chooses the best path of a prefix, and says what to tell of it.
+    fn choose(&mut self, shared: &mut Shared, id: PrefixId, changed: Option<PathId>) -> Changed {
         let selection = self.selection(shared, id);
         let target = selection
             .as_ref()
@@ -214,19 +239,25 @@ impl<P: FibPrefix> FamilyRib<P> {
         let best = selection.map(|selection| selection.best);
         let old = self.table.best(id);
         self.table.set_best(id, best);
+        shared.fib.set(self.table.prefix(id), target);
         let changed = match changed {
             Some(path) => Changed::Path(path),
             None => Changed::Nothing,
         };
-        let changed = if old == best {
+        if old == best {
             changed
         } else {
             Changed::Best(changed.path())
-        };
-        for group in self.groups.iter_mut().flatten() {
-            tell_group(&self.table, shared, group, id, changed);
         }
-        shared.fib.set(self.table.prefix(id), target);
+    }
+
+    /// Tells the groups of one kind, or all, what concerns them.
+    fn tell(&mut self, shared: &Shared, id: PrefixId, changed: Changed, kind: Option<Paths>) {
+        for group in self.groups.iter_mut().flatten() {
+            if kind.is_none_or(|kind| group.paths() == kind) {
+                tell_group(&self.table, shared, group, id, changed);
+            }
+        }
     }
 }
 

@@ -18,6 +18,7 @@ impl<P: FibPrefix> FamilyRib<P> {
         let (mut visits, mut removals) = (VISITS, REMOVALS);
         for at in at..self.table.path_slots() {
             if visits == 0 || removals == 0 {
+                self.settle(shared);
                 return Some(at);
             }
             visits -= 1;
@@ -29,6 +30,7 @@ impl<P: FibPrefix> FamilyRib<P> {
                 self.remove_path(shared, path_id);
             }
         }
+        self.settle(shared);
         None
     }
 
@@ -97,8 +99,10 @@ impl<P: FibPrefix> FamilyRib<P> {
                 self.remove_path(shared, path_id);
             }
         }
+        self.settle(shared);
     }
 
+    /// Takes a path out; [`Self::settle`] is due afterwards.
     pub(super) fn remove_path(&mut self, shared: &mut Shared, path_id: PathId) {
         let path = *self.table.path(path_id);
         if path.flags.contains(PathFlags::DEAD) {
@@ -107,7 +111,7 @@ impl<P: FibPrefix> FamilyRib<P> {
         let id = self.table.prefix_of(path_id);
         self.table.kill_path(path_id);
         count(shared, path.source, P::FAMILY, -1, path.flags);
-        self.reselect(shared, id, None);
+        self.reselect_for(shared, id, path_id);
         shared.release(path.received);
         shared.release(path.attrs);
         let flags = &mut self.table.path_mut(path_id).flags;

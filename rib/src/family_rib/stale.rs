@@ -35,6 +35,7 @@ impl<P: FibPrefix> FamilyRib<P> {
                 self.mark_long_lived(shared, path_id);
             }
         }
+        self.settle(shared);
     }
 
     fn mark_long_lived(&mut self, shared: &mut Shared, path_id: PathId) {
@@ -44,7 +45,7 @@ impl<P: FibPrefix> FamilyRib<P> {
         path.attrs = marked;
         path.flags.set(PathFlags::LLGR_STALE, true);
         let id = self.table.prefix_of(path_id);
-        self.reselect(shared, id, Some(path_id));
+        self.reselect_for(shared, id, path_id);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::export::{self, Announcement, Exported, NotSent, PRIORITY_BASE};
 use crate::family_rib::FamilyRib;
 use crate::family_rib::choice::candidate;
 use crate::fib::{FibPrefix, Reachability};
-use crate::rib::{Shared, interface_of};
+use crate::rib::{Drain, Shared, interface_of};
 use crate::source::SourceId;
 use crate::table::{Path, PathId, PrefixId, PrefixTable};
 
@@ -66,10 +66,17 @@ pub(super) fn tell_group<P: FibPrefix>(
             group.set(id.0, best.and_then(|best| outgoing(table.path(best))), is_changed);
         }
         Paths::All => {
-            for (path_id, path) in table.paths(id) {
+            let mut tell = |path_id: PathId, path: &Path, is_changed| {
                 let is_usable = path.is_candidate() && candidate(shared, prefix, path_id, path).is_some();
                 let announced = if is_usable { outgoing(path) } else { None };
-                group.set(path_id.0, announced, changed.path() == Some(path_id));
+                group.set(path_id.0, announced, is_changed);
+            };
+            match changed.path() {
+                // What is said of one path depends on no other.
+                Some(path_id) => tell(path_id, table.path(path_id), true),
+                None => table
+                    .paths(id)
+                    .for_each(|(path_id, path)| tell(path_id, path, false)),
             }
         }
     }
@@ -82,7 +89,11 @@ pub(crate) fn decide(
     prefix: IpNet,
     path: &Path,
 ) -> Result<Announcement, NotSent> {
+    if shared.drain == Drain::Withdrawn {
+        return Err(NotSent::Withdrawn);
+    }
     let set = &shared.attrs[path.attrs];
+    let reachability = &shared.next_hops[set.next_hop()].reachability;
     let route = Exported {
         prefix,
         attrs: set.bytes(),
@@ -90,11 +101,11 @@ pub(crate) fn decide(
         next_hop: shared.next_hops[set.next_hop()].next_hop,
         source_id: path.source,
         source: &shared.sources[path.source],
-        is_reachable: path.source.is_own()
-            || shared.next_hops[set.next_hop()].reachability != Reachability::Unreachable,
+        is_reachable: path.source.is_own() || reachability.is_way(),
+        is_by_us: *reachability == Reachability::Own,
         kernel_metric: (path.source == SourceId::KERNEL)
             .then(|| PRIORITY_BASE.saturating_sub(set.facts().local_pref.unwrap_or(PRIORITY_BASE))),
-        is_leaving: shared.is_drained || shared.policy[key.family].export.graceful_shutdown,
+        is_leaving: shared.drain == Drain::Marked || shared.policy[key.family].export.graceful_shutdown,
         is_via_gateway: shared.next_hops[set.next_hop()].is_via_gateway == Some(true),
         interface: if path.source == SourceId::LOCAL {
             None

@@ -127,7 +127,8 @@ impl<P: FibPrefix> FamilyFib<P> {
             };
             let view = fib.view_of(prefix.into(), &shown);
             let (problem, action) = match view.state {
-                "installed" | "pending" if view.reason.is_none() => ("missing", "create"),
+                "installed" | "shadowed" => ("missing", "create"),
+                "pending" if view.reason.is_none() => ("missing", "create"),
                 waiting => (waiting, "wait"),
             };
             let wanted = desired(entry, &fib.shapes).map(|id| fib.shapes.authored(id));

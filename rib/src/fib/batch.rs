@@ -41,6 +41,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: false,
         };
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         // A long list of one family does not keep the other waiting.
@@ -86,6 +87,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: false,
         };
         let mut refusals = refusals.iter().peekable();
         let mut is_ambiguous = false;

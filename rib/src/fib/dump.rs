@@ -57,6 +57,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: false,
         };
         self.is_puzzled |=
             self.ipv4.retry_free(self.is_puzzled, &around) | self.ipv6.retry_free(self.is_puzzled, &around);

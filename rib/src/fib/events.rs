@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use pipit_bgp::Family;
 use tracing::warn;
 
 use crate::fib::connected::is_near;
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
-use crate::fib::kernel::{Authored, KernelEvent, Table};
+use crate::fib::kernel::{Authored, KernelEvent, KernelRoute, Table};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
 use crate::fib::{Fib, FibEvent};
@@ -87,8 +88,12 @@ impl Fib {
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     let gone = gone.without_hops();
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
-                } else if self.topology.remove_route(table, prefix, &without_source(gone)) {
-                    self.others_changed(prefix);
+                } else {
+                    let route = gone.route.clone();
+                    if self.topology.remove_route(table, prefix, &without_source(gone)) {
+                        self.others_changed(prefix);
+                    }
+                    self.joined_route(table, prefix, &route, true);
                 }
             }
             KernelEvent::Link {
@@ -133,6 +138,7 @@ impl Fib {
 
     fn address_changed(&mut self, address: IpAddr) {
         self.learner.touch_connected();
+        self.stir.all |= self.source[Family::of(address)] == Some(address);
         // Whether it is ours decides whether it can be a next hop.
         self.stir_net(IpNet::from(address));
         // A pod's interface has nothing but a link-local one.
@@ -150,6 +156,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: matches!(self.dump, Dump::Running { .. }),
         };
         let outcome = match prefix {
             IpNet::V4(prefix) => self.ipv4.found(prefix, id, is_replacement, &around),
@@ -191,6 +198,9 @@ impl Fib {
 
     fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
         let metric = foreign.route.metric;
+        if !is_replacement {
+            self.joined_route(table, prefix, &foreign.route, false);
+        }
         let is_new = self
             .topology
             .add_route(table, prefix, without_source(foreign), is_replacement);
@@ -199,6 +209,23 @@ impl Fib {
         }
         if is_new {
             self.others_changed(prefix);
+        }
+    }
+
+    /// IPv6 makes one route of all that have a prefix, a metric and gateways, and tells of it under the number of
+    /// whichever it looked at: what is said of another program's may have happened to ours, and what went may have
+    /// taken all with it. A dump shows it.
+    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute, is_gone: bool) {
+        let IpNet::V6(prefix) = prefix else { return };
+        // A dump tells of the routes as they are, and of each but once.
+        let is_telling = matches!(self.dump, Dump::Running { .. });
+        if table == Table::Ours
+            && !is_telling
+            && other.has_gateway()
+            && (self.ipv6.has(prefix, other.metric, &self.shapes)
+                || (is_gone && self.topology.conflict(prefix.into(), other.metric).is_some()))
+        {
+            self.wants_dump();
         }
     }
 

@@ -98,7 +98,12 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// How many kernel routes of ours are one of these, those left over included.
     pub(crate) fn users(&self, routes: &[RouteId]) -> usize {
         let count = |id: &RouteId| self.counts.prefixes.get(id.0 as usize).copied().unwrap_or(0) as usize;
-        let left_over = self.exceptions.extra.values().flatten();
+        let exceptions = &self.exceptions;
+        let left_over = exceptions
+            .extra
+            .values()
+            .chain(exceptions.doubles.values())
+            .flatten();
         routes.iter().map(count).sum::<usize>() + left_over.filter(|id| routes.contains(id)).count()
     }
 
@@ -109,6 +114,12 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     pub(crate) fn has_abandoned(&self) -> bool {
         self.counts.has_abandoned
+    }
+
+    /// Whether the kernel has a route of ours with this metric.
+    pub(crate) fn has(&self, prefix: P, metric: u32, shapes: &Shapes) -> bool {
+        let actual = self.entries.get(prefix).and_then(|entry| entry.actual());
+        actual.is_some_and(|actual| shapes.metric(actual) == metric)
     }
 
     pub(crate) fn has_dirty(&self) -> bool {
@@ -252,6 +263,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             entry.put(Flag::Unseen, entry.actual().is_some());
         }
         self.exceptions.extra.clear();
+        self.exceptions.doubles.clear();
     }
 
     /// What the dump did not show is not there; how many of those were wanted.
@@ -292,6 +304,11 @@ impl<P: FibPrefix> FamilyFib<P> {
             Some(actual) if actual == route => return Outcome::Expected,
             Some(actual) if was_seen && shapes.metric(actual) != shapes.metric(route) => {
                 self.exceptions.extra.entry(prefix).or_default().push(route);
+                mark(&mut self.dirty, prefix, entry);
+                return Outcome::Expected;
+            }
+            Some(_) if was_seen && !is_replacement && around.is_dumping => {
+                self.exceptions.doubles.entry(prefix).or_default().push(route);
                 mark(&mut self.dirty, prefix, entry);
                 return Outcome::Expected;
             }
@@ -418,7 +435,9 @@ impl<P: FibPrefix> FamilyFib<P> {
             }
             (FibOpKind::Delete, None) => {
                 match current {
-                    Some(_) => counts.set_actual(entry, None),
+                    Some(actual) if actual == planned.route => counts.set_actual(entry, None),
+                    // One of two with this metric: the kernel may have taken either.
+                    Some(_) => outcome = Outcome::Ambiguous,
                     None => exceptions.forget_extra(prefix, metric, shapes),
                 }
                 if errno.is_some() {

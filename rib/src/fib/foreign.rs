@@ -81,7 +81,7 @@ impl<P: Prefix> ForeignTable<P> {
     }
 
     /// Forgets a route; says whether it was known. The kernel's word on a removal may name fewer next hops than the
-    /// route had, so metric and protocol decide when nothing is exactly equal.
+    /// route had, so metric and protocol decide when nothing is exactly equal; a route by other devices is another one.
     pub(crate) fn remove(&mut self, prefix: P, gone: &Authored) -> bool {
         let mut ids = self.load(prefix);
         let slab = &mut self.slab;
@@ -89,6 +89,7 @@ impl<P: Prefix> ForeignTable<P> {
         let is_similar = |id: &Id| {
             let known = slab.get(id.number());
             (known.protocol, known.route.metric) == (gone.protocol, gone.route.metric)
+                && gone.route.devices().all(|device| known.route.uses(device))
         };
         let Some(at) = exact.or_else(|| ids.iter().position(is_similar)) else {
             return false;
@@ -166,6 +167,14 @@ impl<P: Prefix> ForeignTable<P> {
         self.routes(prefix).find(|foreign| foreign.route.metric == metric)
     }
 
+    /// The route with this prefix and the lowest metric, up to this one.
+    pub(crate) fn first_below(&self, prefix: P, metric: u32) -> Option<&Authored> {
+        let routes = self
+            .routes(prefix)
+            .filter(|foreign| foreign.route.metric <= metric);
+        routes.min_by_key(|foreign| foreign.route.metric)
+    }
+
     /// The routes of a prefix, in no order.
     pub(crate) fn routes(&self, prefix: P) -> impl Iterator<Item = &Authored> {
         let first = self.first.get(&prefix);
@@ -182,12 +191,13 @@ impl<P: Prefix> ForeignTable<P> {
     }
 
     /// The way to an address, and the metric of the route that gives it: the longest prefix, the lowest metric, of
-    /// its next hops the first that is usable. A route without a usable one counts as absent; one that drops packets
-    /// means that there is no way.
+    /// its next hops the first that is usable, with carrier if any has it. A route without a usable one counts as
+    /// absent; one that drops packets means that there is no way.
     pub(crate) fn lookup(
         &self,
         address: [u8; 16],
         is_usable: impl Fn(&KernelHop) -> bool,
+        has_carrier: impl Fn(&KernelHop) -> bool,
     ) -> Option<(u32, KernelHop)> {
         for len in (0..=P::MAX_LEN).rev() {
             if self.lengths[usize::from(len)] == 0 {
@@ -203,7 +213,8 @@ impl<P: Prefix> ForeignTable<P> {
                 match &route.action {
                     KernelAction::Blackhole | KernelAction::Other(_) => return None,
                     KernelAction::Unicast(hops) => {
-                        if let Some(hop) = hops.iter().find(|hop| is_usable(hop)) {
+                        let usable = hops.iter().filter(|hop| is_usable(hop));
+                        if let Some(hop) = usable.min_by_key(|hop| !has_carrier(hop)) {
                             return Some((route.metric, *hop));
                         }
                     }
@@ -302,7 +313,11 @@ mod tests {
         assert!(table.remove(prefix, &route(9, 3)) && table.displace(prefix, 4));
         assert_eq!((table.len(), table.routes(prefix).count()), (0, 0));
         assert_eq!(
-            table.lookup([10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], |_| true),
+            table.lookup(
+                [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                |_| true,
+                |_| true
+            ),
             None
         );
     }

@@ -158,6 +158,7 @@ impl Fib {
             shapes: &self.shapes,
             topology: &self.topology,
             may_sweep: self.may_sweep,
+            is_dumping: false,
         };
         self.ipv4.vote(&around, &mut votes);
         self.ipv6.vote(&around, &mut votes);

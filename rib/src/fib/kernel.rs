@@ -84,6 +84,23 @@ impl KernelRoute {
         }
     }
 
+    /// Whether packets go to another router.
+    pub(crate) fn has_gateway(&self) -> bool {
+        match &self.action {
+            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.gateway.is_some()),
+            KernelAction::Blackhole | KernelAction::Other(_) => false,
+        }
+    }
+
+    /// The devices of its next hops, as far as the kernel named them.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = u32> {
+        let hops: &[KernelHop] = match &self.action {
+            KernelAction::Unicast(hops) => hops,
+            KernelAction::Blackhole | KernelAction::Other(_) => &[],
+        };
+        hops.iter().map(|hop| hop.device).filter(|&device| device != 0)
+    }
+
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
         match &self.action {

@@ -33,6 +33,7 @@ mod objects;
 mod plan;
 mod protocol;
 mod resolve;
+mod scopes;
 mod shapes;
 mod slab;
 mod stir;
@@ -230,6 +231,11 @@ impl Fib {
     /// Which routes of other programs are worth telling of. [`Self::poll_event`] has what that changes.
     pub fn set_learn_rules(&mut self, family: Family, rules: LearnRules) {
         self.learner.set_rules(family, rules, &self.topology);
+    }
+
+    /// Whether an interface of this host has the address.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.topology.addresses().has(address)
     }
 
     /// An address of a family on the interface that has `address`, to be named as next hop there.

@@ -26,6 +26,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) shapes: &'a Shapes,
     pub(crate) topology: &'a Topology,
     pub(crate) may_sweep: bool,
+    /// What is told now is what a dump shows, or what happens while it is under way: nothing of ours is.
+    pub(crate) is_dumping: bool,
 }
 
 impl Surroundings<'_> {
@@ -51,6 +53,8 @@ pub(crate) struct Exceptions<P> {
     /// Second and further kernel routes of ours for one prefix, with other metrics: left over, to be deleted when
     /// the wanted one is in place.
     pub(super) extra: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
+    /// Further ones with a metric that another one has already: somebody put them beside ours.
+    pub(super) doubles: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
     /// What cannot be written.
     pub(super) refused: HashMap<P, Refusal, foldhash::fast::RandomState>,
 }
@@ -59,6 +63,7 @@ impl<P> Default for Exceptions<P> {
     fn default() -> Self {
         Exceptions {
             extra: HashMap::default(),
+            doubles: HashMap::default(),
             refused: HashMap::default(),
         }
     }
@@ -76,6 +81,18 @@ impl<P: FibPrefix> Exceptions<P> {
     ) {
         let shapes = around.shapes;
         let mut wanted = desired(entry, shapes);
+        for double in self.doubles.remove(&prefix).into_iter().flatten() {
+            let mut gone = Some(double);
+            if Some(double) == wanted {
+                gone = entry.actual();
+                counts.set_actual(entry, wanted);
+            }
+            planned.extend(gone.filter(|gone| Some(*gone) != wanted).map(|route| Planned {
+                prefix,
+                kind: FibOpKind::Delete,
+                route,
+            }));
+        }
         if let Some(route) = wanted {
             self.prefer(prefix, entry, counts, shapes.metric(route), shapes);
             // What is there now may be as good as what was.

@@ -70,6 +70,11 @@ impl Fib {
         }
     }
 
+    /// Protocol numbers that routes of ours carry, or may: the one in use first.
+    pub fn protocols(&self) -> Vec<u8> {
+        self.protocols.all().to_vec()
+    }
+
     fn mark_anew(&mut self) {
         self.shapes.set_marks(self.protocols.current, self.source);
         self.stir.all = true;

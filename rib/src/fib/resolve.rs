@@ -13,6 +13,7 @@ use crate::fib::connected::Addresses;
 use crate::fib::foreign::ForeignTable;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
 
 /// The device of Calico's IPIP mode.
@@ -32,6 +33,8 @@ pub enum Reachability {
     /// No route leads there.
     #[default]
     Unreachable,
+    /// It is one of this host's: a packet that is sent there goes nowhere (RFC 4271 §5.1.3).
+    Own,
     /// A route leads there.
     Reachable {
         /// Its metric: the IGP cost of the decision process.
@@ -39,6 +42,13 @@ pub enum Reachability {
         /// Name of the interface by which packets leave.
         interface: String,
     },
+}
+
+impl Reachability {
+    /// Whether packets can go there.
+    pub(crate) fn is_way(&self) -> bool {
+        matches!(self, Reachability::Reachable { .. })
+    }
 }
 
 /// Why a route cannot be written now.
@@ -90,6 +100,7 @@ pub(crate) struct Topology {
     /// What the dump under way has shown so far. Until it is complete the old picture answers.
     incoming: Option<Picture>,
     host_routes: HostRoutes,
+    scopes: Scopes,
 }
 
 impl Topology {
@@ -266,8 +277,21 @@ impl Topology {
         }
     }
 
+    /// Somebody else's route to this prefix that packets take instead of one with this metric, or may: the kernel asks
+    /// first the lower metric, of two equal ones that which came first.
+    pub(crate) fn shadow(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
+        let picture = &self.current;
+        match (prefix, self.is_apart) {
+            (IpNet::V4(prefix), false) => picture.ipv4.first_below(prefix, metric),
+            (IpNet::V6(prefix), false) => picture.ipv6.first_below(prefix, metric),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.first_below(prefix, metric),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.first_below(prefix, metric),
+        }
+    }
+
     pub(crate) fn reachability(&self, address: IpAddr) -> Reachability {
         match self.lookup(address) {
+            _ if self.is_own(address) => Reachability::Own,
             Some((metric, hop)) => Reachability::Reachable {
                 metric,
                 interface: self.link_name(hop.device).unwrap_or_default().to_owned(),
@@ -344,6 +368,10 @@ impl Topology {
             .is_some_and(|link| link.has_carrier)
     }
 
+    pub(crate) fn scopes_mut(&mut self) -> &mut Scopes {
+        &mut self.scopes
+    }
+
     pub(crate) fn host_routes_mut(&mut self) -> &mut HostRoutes {
         &mut self.host_routes
     }
@@ -355,7 +383,7 @@ impl Topology {
 
     fn lookup(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         // RFC 4271 §5.1.3: a packet that is sent to ourselves goes nowhere.
-        if self.addresses().has(address) {
+        if self.is_own(address) {
             return None;
         }
         let Some(gateway) = self.host_gateway(address) else {
@@ -366,16 +394,25 @@ impl Topology {
         Some((metric, KernelHop { gateway, ..hop }))
     }
 
+    /// Whether an address is this host's. A peer's link-local one is not, whatever other links have.
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses().has(address) && !self.scopes.knows(address)
+    }
+
     fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
         let links = &self.current.links;
-        let is_usable = |hop: &KernelHop| links.get(&hop.device).is_some_and(|link| link.is_up);
+        let is_usable = |hop: &KernelHop| {
+            let link = links.get(&hop.device).filter(|link| link.is_up);
+            link.is_some_and(|link| self.scopes.allow(address, &link.name))
+        };
+        let has_carrier = |hop: &KernelHop| self.has_carrier(hop.device);
         match address {
             IpAddr::V4(address) => {
                 let [a, b, c, d] = address.octets();
                 let octets = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-                self.current.ipv4.lookup(octets, is_usable)
+                self.current.ipv4.lookup(octets, is_usable, has_carrier)
             }
-            IpAddr::V6(address) => self.current.ipv6.lookup(address.octets(), is_usable),
+            IpAddr::V6(address) => self.current.ipv6.lookup(address.octets(), is_usable, has_carrier),
         }
     }
 

@@ -258,9 +258,10 @@ impl Shapes {
                 KernelAction::Unicast(if object.is_some() { Ways::new() } else { ways? })
             }
         };
-        // A blackhole sends nothing.
+        // A blackhole sends nothing. An address that is not there cannot be preferred: the kernel would refuse the route.
+        let is_here = |source: &IpAddr| topology.addresses().has(*source);
         let source = match action {
-            KernelAction::Unicast(_) => self.source[family],
+            KernelAction::Unicast(_) => self.source[family].filter(is_here),
             KernelAction::Blackhole | KernelAction::Other(_) => None,
         };
         let route = KernelRoute {

@@ -30,9 +30,9 @@ pub struct FibView {
     pub metric: u32,
     /// Protocol number.
     pub protocol: u8,
-    /// `installed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
+    /// `installed`, `shadowed`, `pending`, `removing`, `stale`, `parked`, `conflict` or `refused`.
     pub state: &'static str,
-    /// Why it is not installed.
+    /// Why it is not installed, or has no effect.
     pub reason: Option<String>,
     /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
     pub kernel: Option<String>,
@@ -54,9 +54,11 @@ pub struct FibHopView {
 }
 
 /// A route's state.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum State<'a> {
     Installed(&'a Authored),
+    /// Installed, and another program's route (the second) goes before it.
+    Shadowed(&'a Authored, &'a Authored),
     Pending(&'a Authored),
     Delayed(&'a Authored),
     Stale(&'a Authored),
@@ -96,7 +98,15 @@ impl Fib {
     }
 
     pub(super) fn view_of(&self, prefix: IpNet, shown: &Shown<'_>) -> FibView {
-        FibView::new(prefix, self.protocols.current(), shown, self)
+        let state = match shown.state {
+            State::Installed(route) => match self.topology.shadow(prefix, route.route.metric) {
+                Some(other) => State::Shadowed(route, other),
+                None => State::Installed(route),
+            },
+            state => state,
+        };
+        let actual = shown.actual;
+        FibView::new(prefix, self.protocols.current(), &Shown { state, actual }, self)
     }
 }
 
@@ -146,6 +156,7 @@ impl FibView {
                 (kind, next_hops, metric, protocol)
             }
             State::Installed(route)
+            | State::Shadowed(route, _)
             | State::Pending(route)
             | State::Delayed(route)
             | State::Stale(route)
@@ -159,6 +170,7 @@ impl FibView {
         };
         let kernel = match state {
             State::Conflict(route) => topology.conflict(prefix, route.route.metric).or(*actual),
+            State::Shadowed(_, other) => Some(*other),
             State::Pending(_) | State::Delayed(_) | State::Refused(..) => *actual,
             State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
         };
@@ -182,6 +194,15 @@ impl FibView {
 fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str, Option<String>) {
     match state {
         State::Installed(_) => ("installed", None),
+        State::Shadowed(route, other) => {
+            let (protocol, metric) = (other.protocol, other.route.metric);
+            let what = match metric == route.route.metric {
+                true => "this metric too",
+                false => "a better metric",
+            };
+            let reason = format!("another program has this prefix with {what} (protocol {protocol})");
+            ("shadowed", Some(reason))
+        }
         State::Pending(_) => ("pending", None),
         State::Delayed(_) => ("pending", Some("another program keeps changing it".to_owned())),
         State::Removing(_) => ("removing", None),

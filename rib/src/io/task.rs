@@ -20,13 +20,15 @@ use crate::io::audit::{AuditReply, Audits};
 use crate::io::netlink::{Report, Request};
 use crate::peer::PeerSettings;
 use crate::query::{Listings, PeerCounts, RouteFilter, RouteView, Totals};
-use crate::rib::{FamilyPolicy, NodeSettings, Output, Rib};
+use crate::rib::{Drain, FamilyPolicy, NodeSettings, Output, Rib};
 use crate::verify::Verification;
 
 /// Messages taken at once before peers and the kernel get their share.
 const BURST: usize = 64;
 /// Commands that may wait.
 const COMMANDS: usize = 64;
+/// Paths of one prefix that are told of when many prefixes are asked about.
+const PATHS_MAX: usize = 64;
 
 /// What the daemon says to the RIB.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub enum Command {
     /// A question.
     Query(Query),
     /// Drain the node, or end that (RFC 8326).
-    Drain(bool),
+    Drain(Drain),
     /// End, and leave the kernel as it is.
     End(oneshot::Sender<()>),
 }
@@ -81,6 +83,8 @@ pub enum Query {
     FibSync(oneshot::Sender<()>),
     /// What was done to the kernel's routes so far.
     FibCounts(oneshot::Sender<FibCounts>),
+    /// Protocol numbers of kernel routes of ours.
+    RouteProtocols(oneshot::Sender<Vec<u8>>),
     /// Kernel routes that others are in the way of or that the kernel refuses, at most so many; why there are no
     /// nexthop objects where there should be.
     FibTroubles(usize, oneshot::Sender<(Vec<FibView>, Option<String>)>),
@@ -88,6 +92,10 @@ pub enum Query {
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
     Ways(Vec<IpAddr>, oneshot::Sender<Vec<Option<FibHopView>>>),
+    /// All paths of these prefixes.
+    Paths(Vec<IpNet>, oneshot::Sender<Vec<RouteView>>),
+    /// Which addresses an interface of this host has, in their order.
+    Own(Vec<IpAddr>, oneshot::Sender<Vec<bool>>),
     /// Whether routes of an earlier life are still kept for peers that have not spoken yet.
     IsRecovering(oneshot::Sender<bool>),
 }
@@ -128,9 +136,9 @@ impl RibHandle {
             .await
     }
 
-    /// Drains the node, or ends that: see [`Rib::set_drained`].
-    pub async fn drain(&self, is_drained: bool) {
-        self.send(Command::Drain(is_drained)).await;
+    /// Drains the node, or ends that: see [`Rib::set_drain`].
+    pub async fn drain(&self, drain: Drain) {
+        self.send(Command::Drain(drain)).await;
     }
 
     /// What is wrong with the tables; looked for step by step. `None` when the RIB is gone.
@@ -146,6 +154,24 @@ impl RibHandle {
     /// How each next hop is reached: see [`crate::fib::Fib::way`]. `None` when the RIB is gone.
     pub async fn ways(&self, next_hops: Vec<IpAddr>) -> Option<Vec<Option<FibHopView>>> {
         self.ask(|reply| Query::Ways(next_hops, reply)).await
+    }
+
+    /// Paths of these prefixes, at most so many of each, in one turn of the RIB.
+    pub async fn paths(&self, prefixes: Vec<IpNet>) -> Vec<RouteView> {
+        self.ask(|reply| Query::Paths(prefixes, reply))
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Those of these addresses that no interface of this host has.
+    pub async fn foreign_addresses(&self, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+        let asked = addresses.clone();
+        let own = self.ask(|reply| Query::Own(asked, reply)).await;
+        let answers = addresses.into_iter().zip(own.unwrap_or_default());
+        answers
+            .filter(|(_, is_own)| !is_own)
+            .map(|(address, _)| address)
+            .collect()
     }
 
     /// See [`Rib::is_recovering`]. `None` when the RIB is gone.
@@ -174,6 +200,11 @@ impl RibHandle {
     /// What was done to the kernel's routes so far.
     pub async fn fib_counts(&self) -> FibCounts {
         self.ask(Query::FibCounts).await.unwrap_or_default()
+    }
+
+    /// Protocol numbers that kernel routes of ours carry, or may: the one in use first.
+    pub async fn route_protocols(&self) -> Vec<u8> {
+        self.ask(Query::RouteProtocols).await.unwrap_or_default()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
@@ -308,7 +339,7 @@ impl RibTask {
                 let expected = if self.is_restart { peers } else { Vec::new() };
                 self.rib.begin_recovery(Instant::now(), expected);
             }
-            Command::Drain(is_drained) => self.rib.set_drained(is_drained),
+            Command::Drain(drain) => self.rib.set_drain(drain),
             Command::Query(query) => self.answer(query),
         }
         ControlFlow::Continue(())
@@ -333,9 +364,25 @@ impl RibTask {
                 let fib = self.rib.fib_ref();
                 drop(reply.send(next_hops.into_iter().map(|hop| fib.way(hop)).collect()))
             }
+            Query::Paths(prefixes, reply) => {
+                let mut views = Vec::new();
+                for prefix in prefixes {
+                    let filter = RouteFilter::Exact(prefix);
+                    let (of_prefix, _) = self
+                        .rib
+                        .routes(&mut self.listings, &filter, None, None, PATHS_MAX);
+                    views.extend(of_prefix);
+                }
+                drop(reply.send(views))
+            }
+            Query::Own(addresses, reply) => {
+                let fib = self.rib.fib_ref();
+                drop(reply.send(addresses.into_iter().map(|address| fib.is_own(address)).collect()))
+            }
             Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
             Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
+            Query::RouteProtocols(reply) => drop(reply.send(self.rib.fib_ref().protocols())),
             Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
             Query::FibTroubles(limit, reply) => {
                 let fib = self.rib.fib_ref();

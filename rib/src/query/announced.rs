@@ -38,6 +38,9 @@ impl Rib {
             return format!("the session does not carry {}", P::FAMILY);
         }
         let path = family.table.path(path_id);
+        if !path.is_candidate() {
+            return "refused on import".into();
+        }
         if Some(path.source) == peer.source {
             return "it came from this peer".into();
         }
@@ -45,9 +48,6 @@ impl Rib {
         let key = EgressKey::new(P::FAMILY, &peer.settings, &session.negotiated, own);
         if !is_best && !key.all_paths {
             return "another path is better, and the peer takes one only".into();
-        }
-        if !path.is_candidate() {
-            return "not in use".into();
         }
         let prefix: IpNet = prefix.into();
         match family.decide(&self.shared, &key, prefix, path_id) {

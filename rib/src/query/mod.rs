@@ -14,7 +14,7 @@ use serde::Serialize;
 
 pub use self::listing::{ListOf, Listings, Nets};
 use crate::family_rib::FamilyRib;
-use crate::fib::{FibPrefix, FibView, Reachability};
+use crate::fib::{FibPrefix, FibView};
 use crate::import;
 use crate::rib::Rib;
 use crate::source::SourceId;
@@ -266,7 +266,7 @@ impl Rib {
 
     fn is_reachable(&self, path: &Path) -> bool {
         let next_hop = self.shared.attrs[path.attrs].next_hop();
-        path.source.is_own() || self.shared.next_hops[next_hop].reachability != Reachability::Unreachable
+        path.source.is_own() || self.shared.next_hops[next_hop].reachability.is_way()
     }
 
     fn why_refused(&self, prefix: IpNet, path: &Path) -> Option<String> {

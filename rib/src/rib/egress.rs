@@ -7,7 +7,7 @@ use pipit_bgp::{Family, FamilyMap, PeerId};
 
 use crate::adj_rib_out::{EgressKey, FrameSink};
 use crate::family_rib::Move;
-use crate::peer::PeerTable;
+use crate::peer::{PeerState, PeerTable, SessionState};
 use crate::rib::{Output, Rib};
 
 /// Collects a family's frames for the task, and notes whose they are.
@@ -87,10 +87,7 @@ impl Rib {
                 continue;
             };
             for family in Family::ALL {
-                let key = session.carries(family).then(|| {
-                    let own = self.shared.own_next_hop(family, &session.negotiated);
-                    EgressKey::new(family, &peer.settings, &session.negotiated, own)
-                });
+                let key = self.egress_key(family, peer, session);
                 moves[family].push(Move {
                     peer: id,
                     source,
@@ -106,6 +103,34 @@ impl Rib {
             for (id, group) in joined {
                 if let Some(session) = self.peers.session_mut(id) {
                     session.groups[family] = group;
+                }
+            }
+        }
+    }
+
+    /// What decides what a peer is told of a family; `None` where its session does not carry it.
+    fn egress_key(&self, family: Family, peer: &PeerState, session: &SessionState) -> Option<EgressKey> {
+        session.carries(family).then(|| {
+            let own = self.shared.own_next_hop(family, &session.negotiated);
+            EgressKey::new(family, &peer.settings, &session.negotiated, own)
+        })
+    }
+
+    /// Peers that are in another group than their settings and session ask for, and wait for no flush that moves them.
+    pub(crate) fn verify_groups(&self, faults: &mut Vec<String>) {
+        for (id, peer) in self.peers.iter() {
+            let Some(session) = &peer.session else { continue };
+            for family in Family::ALL {
+                let (group, key) = (session.groups[family], self.egress_key(family, peer, session));
+                let is_placed = match family {
+                    Family::Ipv4Unicast => self.ipv4.is_placed(id, group, key.as_ref()),
+                    Family::Ipv6Unicast => self.ipv6.is_placed(id, group, key.as_ref()),
+                };
+                if !is_placed && !self.to_regroup.contains(&id) {
+                    faults.push(format!(
+                        "{}: is not told the {family} routes that it should be",
+                        peer.settings.name
+                    ));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! What keeps one peer, or all of them together, from eating up the node's memory.
 
-use pipit_bgp::PeerId;
+use pipit_bgp::{FamilySet, PeerId};
 use tracing::{error, warn};
 
 use crate::peer::SessionState;
@@ -75,6 +75,17 @@ impl Rib {
                 .peers
                 .iter()
                 .any(|(_, peer)| peer.session.as_ref().is_some_and(is_ending))
+    }
+
+    /// A peer has another limit: what it has announced already counts.
+    pub(super) fn limit_changed(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if let (Some(source), Some(session)) = (peer.source, peer.session.as_mut()) {
+            session.near_limit = FamilySet::EMPTY;
+            self.check_prefix_limit(id, source);
+        }
     }
 
     fn check_prefix_limit(&mut self, id: PeerId, source: SourceId) {

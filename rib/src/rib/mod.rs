@@ -57,6 +57,19 @@ pub struct NodeSettings {
     pub nexthop_objects: bool,
 }
 
+/// How far a node has gone that is to be left alone by traffic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Drain {
+    /// Not at all.
+    #[default]
+    Off,
+    /// What it announces carries GRACEFUL_SHUTDOWN (RFC 8326 §4): peers prefer other ways where there are any.
+    Marked,
+    /// It announces nothing. Also peers that pass the community over use other ways, and nothing is left of it for a
+    /// graceful restart to keep when the sessions end.
+    Withdrawn,
+}
+
 /// The policy of one family.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FamilyPolicy {
@@ -116,7 +129,7 @@ impl Rib {
             shared: Shared {
                 node,
                 policy: FamilyMap::default(),
-                is_drained: false,
+                drain: Drain::Off,
                 attrs: AttrTable::default(),
                 next_hops: NextHopTable::default(),
                 sources,
@@ -205,11 +218,11 @@ impl Rib {
         self.ipv6.reimport(&mut self.shared, of);
     }
 
-    /// Drains the node: what it announces carries GRACEFUL_SHUTDOWN (RFC 8326 §4), so that peers prefer other ways
-    /// while it goes on forwarding. Also [`ExportRules::graceful_shutdown`], by configuration.
-    pub fn set_drained(&mut self, is_drained: bool) {
-        if self.shared.is_drained != is_drained {
-            self.shared.is_drained = is_drained;
+    /// Drains the node, or ends that. It goes on forwarding meanwhile. Also [`ExportRules::graceful_shutdown`], by
+    /// configuration.
+    pub fn set_drain(&mut self, drain: Drain) {
+        if self.shared.drain != drain {
+            self.shared.drain = drain;
             self.reevaluate_all();
         }
     }

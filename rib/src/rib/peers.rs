@@ -21,6 +21,10 @@ impl Rib {
     pub fn set_peer(&mut self, id: PeerId, settings: PeerSettings) {
         let settings = Arc::new(settings);
         self.is_learning_stale = true;
+        let interface = settings.interface.clone();
+        if self.shared.fib.set_link(id, settings.address, interface) {
+            self.take_fib_events();
+        }
         match self.peers.get_mut(id) {
             None => self.peers.insert(id, settings),
             Some(peer) if *peer.settings == *settings => {}
@@ -37,6 +41,9 @@ impl Rib {
                     }
                 }
                 self.regroup(id);
+                if old.max_prefixes != settings.max_prefixes {
+                    self.limit_changed(id);
+                }
                 // A node that becomes a reflector changes all its peers at once: one look at the table does for them.
                 self.is_reevaluation_due |= old.is_client != settings.is_client;
             }
@@ -47,6 +54,7 @@ impl Rib {
     pub fn remove_peer(&mut self, id: PeerId) {
         self.leave_groups(id);
         self.is_learning_stale = true;
+        self.shared.fib.forget_link(id);
         if let Some(peer) = self.peers.remove(id)
             && let Some(source) = peer.source
         {

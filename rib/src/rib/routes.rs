@@ -12,6 +12,7 @@ use pipit_bgp::{Family, NextHop, PeerId};
 use crate::family_rib::FamilyRib;
 use crate::fib::FibPrefix;
 use crate::import;
+use crate::next_hops::on_the_link_of;
 use crate::peer::PeerSettings;
 use crate::rib::{Rib, Shared};
 use crate::source::SourceId;
@@ -82,6 +83,9 @@ impl Rib {
         let families = session.families;
         self.recovery.heard(now, id);
         for item in &batch.items {
+            if !matches!(item, BatchItem::Announce { .. } | BatchItem::Withdraw { .. }) {
+                self.settle();
+            }
             match item {
                 BatchItem::Announce {
                     family,
@@ -93,6 +97,7 @@ impl Rib {
                     let bytes = &batch.attr_bytes[attrs.start as usize..attrs.end as usize];
                     let range = nlri.start as usize..nlri.end as usize;
                     let shared = &mut self.shared;
+                    let next_hop = on_the_link_of(shared.sources[source].address, *next_hop);
                     match family {
                         Family::Ipv4Unicast => {
                             take_in(
@@ -102,7 +107,7 @@ impl Rib {
                                 &settings,
                                 bytes,
                                 facts,
-                                *next_hop,
+                                next_hop,
                                 &batch.ipv4[range],
                             );
                         }
@@ -114,7 +119,7 @@ impl Rib {
                                 &settings,
                                 bytes,
                                 facts,
-                                *next_hop,
+                                next_hop,
                                 &batch.ipv6[range],
                             );
                         }
@@ -145,7 +150,14 @@ impl Rib {
                 BatchItem::EndOfRefresh(family) => self.sweep(source, *family),
             }
         }
+        self.settle();
         self.check_limits(id, source);
+    }
+
+    /// Chooses among the paths of crowded prefixes that the routes so far have changed.
+    fn settle(&mut self) {
+        self.ipv4.settle(&mut self.shared);
+        self.ipv6.settle(&mut self.shared);
     }
 
     fn handle_end_of_rib(&mut self, now: Instant, id: PeerId, source: SourceId, family: Family) {

@@ -9,7 +9,7 @@ use pipit_bgp::{Family, FamilyMap, NextHop};
 use crate::attrs::{AttrId, AttrTable, Released};
 use crate::fib::{Fib, Reachability};
 use crate::next_hops::{NextHopId, NextHopTable};
-use crate::rib::{FamilyPolicy, NodeSettings};
+use crate::rib::{Drain, FamilyPolicy, NodeSettings};
 use crate::source::SourceTable;
 
 /// State that both families share.
@@ -18,7 +18,7 @@ pub(crate) struct Shared {
     pub(crate) node: NodeSettings,
     pub(crate) policy: FamilyMap<FamilyPolicy>,
     /// Drained by command.
-    pub(crate) is_drained: bool,
+    pub(crate) drain: Drain,
     pub(crate) attrs: AttrTable,
     pub(crate) next_hops: NextHopTable,
     pub(crate) sources: SourceTable,

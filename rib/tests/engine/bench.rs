@@ -225,6 +225,7 @@ impl Bench {
         let settings = PeerSettings {
             name: format!("p{id}"),
             address: address(id).into(),
+            interface: None,
             local_as: OWN_AS,
             remote_as: kind.asn,
             next_hop: NextHopMode::Auto,
@@ -261,9 +262,19 @@ impl Bench {
     }
 
     pub(crate) fn change(&mut self, id: u32, change: impl FnOnce(&mut PeerSettings)) {
-        let peer = self.peers.get_mut(&id).unwrap();
-        change(&mut peer.settings);
-        self.rib.set_peer(PeerId(id), peer.settings.clone());
+        self.change_together([(id, change)]);
+    }
+
+    /// Changes several peers before the RIB has its next turn, as one revision of the configuration does.
+    pub(crate) fn change_together<F: FnOnce(&mut PeerSettings)>(
+        &mut self,
+        changes: impl IntoIterator<Item = (u32, F)>,
+    ) {
+        for (id, change) in changes {
+            let peer = self.peers.get_mut(&id).unwrap();
+            change(&mut peer.settings);
+            self.rib.set_peer(PeerId(id), peer.settings.clone());
+        }
         self.settle();
     }
 
@@ -434,6 +445,25 @@ impl Bench {
             .into_iter()
             .map(|(prefix, route)| self.announcement(id, id, prefix, route, |_| {}));
         let bytes = encoded.collect::<Vec<_>>().concat();
+        self.receive(id, &bytes);
+    }
+
+    /// The peer announces paths, or takes them back (`None`), by their identifiers and in one go.
+    pub(crate) fn change_all(
+        &mut self,
+        id: u32,
+        prefix: Ipv4Net,
+        changes: impl IntoIterator<Item = (u32, Option<Route>)>,
+    ) {
+        let mut bytes = Vec::new();
+        for (path_id, route) in changes {
+            match route {
+                Some(route) => {
+                    bytes.extend(self.announcement(id, id, prefix, Route { path_id, ..route }, |_| {}));
+                }
+                None => encode_withdraw(&mut bytes, &options(true), &[Nlri { prefix, path_id }]),
+            }
+        }
         self.receive(id, &bytes);
     }
 

@@ -1,8 +1,9 @@
 //! Leaving without loss (RFC 8326).
 
 use pipit_bgp::wire::attr::AttrView;
+use pipit_rib::Drain;
 
-use crate::bench::{Bench, CLIENT, EXTERNAL, Route, net};
+use crate::bench::{Bench, CLIENT, EXTERNAL, Kind, Route, net};
 
 const GRACEFUL_SHUTDOWN: u32 = 0xffff_0000;
 
@@ -15,7 +16,7 @@ fn rfc8326_4_a_drained_node_marks_what_it_announces_and_no_session_moves() {
     }
     bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
     bench.announce(2, net("10.2.0.0/16"), Route::tagged(12));
-    bench.rib.set_drained(true);
+    bench.rib.set_drain(Drain::Marked);
     bench.settle();
     let all = [net("10.1.0.0/16").into(), net("10.2.0.0/16").into()];
     assert_eq!(bench.holds_with(3, GRACEFUL_SHUTDOWN), all);
@@ -23,13 +24,40 @@ fn rfc8326_4_a_drained_node_marks_what_it_announces_and_no_session_moves() {
     bench.announce(1, net("10.3.0.0/16"), Route::tagged(13));
     assert_eq!(bench.holds_with(3, GRACEFUL_SHUTDOWN).len(), 3, "later ones, too");
     let told = bench.peers[&3].told;
-    bench.rib.set_drained(true);
+    bench.rib.set_drain(Drain::Marked);
     bench.settle();
     assert_eq!(bench.peers[&3].told, told, "saying it twice is no news");
-    bench.rib.set_drained(false);
+    bench.rib.set_drain(Drain::Off);
     bench.settle();
     assert_eq!(bench.holds_with(3, GRACEFUL_SHUTDOWN), []);
     assert_eq!(bench.tags(3).len(), 3);
+    bench.verify();
+}
+
+#[test]
+fn a_node_that_withdraws_tells_peers_nothing_more_and_takes_in_what_they_tell() {
+    let mut bench = Bench::new();
+    let takes_all = Kind {
+        takes_all: true,
+        ..CLIENT
+    };
+    for (id, kind) in [(1, CLIENT), (2, EXTERNAL), (3, takes_all)] {
+        bench.add(id, kind);
+        bench.up(id);
+    }
+    bench.announce(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.rib.set_drain(Drain::Withdrawn);
+    bench.settle();
+    bench.announce(1, net("10.2.0.0/16"), Route::tagged(12));
+    assert_eq!((bench.tags(2).len(), bench.tags(3).len()), (0, 0));
+    bench.verify();
+    // Less than that is more than nothing.
+    bench.rib.set_drain(Drain::Marked);
+    bench.settle();
+    assert_eq!(bench.holds_with(2, GRACEFUL_SHUTDOWN).len(), 2);
+    bench.rib.set_drain(Drain::Off);
+    bench.settle();
+    assert_eq!((bench.tags(2).len(), bench.tags(3).len()), (2, 2));
     bench.verify();
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use pipit_bgp::{Asn, PeerId};
-use pipit_rib::NextHopMode;
 use pipit_rib::policy::{Action, Condition, Filter, PrefixOperator, Rule};
+use pipit_rib::{NextHopMode, PeerSettings};
 
 use crate::bench::{
     Bench, CLIENT, EXTERNAL, Kind, LONG_LIVED, RESTART_TIME, Route, accept_all, filter, rule,
@@ -100,6 +100,13 @@ fn rejecting(prefixes: &BTreeSet<Ipv4Net>) -> Arc<Filter> {
     filter("rejecting", rules)
 }
 
+fn hiding(prefixes: &BTreeSet<Ipv4Net>) -> Arc<Filter> {
+    match prefixes.is_empty() {
+        true => accept_all(),
+        false => rejecting(prefixes),
+    }
+}
+
 struct History {
     bench: Bench,
     naive: Naive,
@@ -142,6 +149,7 @@ impl History {
             (5, _) => self.bench.unstick(id),
             (6, _) => self.filter(id, prefix),
             (7, _) => self.hide(id, prefix),
+            (11, _) => self.exchange(id),
             (8, _) => self.bench.change(id, |settings| {
                 settings.next_hop = match settings.next_hop {
                     NextHopMode::Auto => NextHopMode::SelfAddress,
@@ -236,13 +244,23 @@ impl History {
         if !hidden.remove(&prefix) {
             hidden.insert(prefix);
         }
-        let filter = if hidden.is_empty() {
-            accept_all()
-        } else {
-            rejecting(hidden)
-        };
+        let filter = hiding(hidden);
         self.bench
             .change(id, |settings| settings.export.ipv4 = vec![filter]);
+    }
+
+    /// Two peers are at once told what the other one was.
+    fn exchange(&mut self, id: u32) {
+        let other = self.random.below(self.states.len() as u64) as u32;
+        let [first, second] = [id, other].map(|id| self.naive.hidden.remove(&id).unwrap_or_default());
+        let changes = [(id, second), (other, first)].map(|(id, hidden)| {
+            let filter = hiding(&hidden);
+            self.naive.hidden.insert(id, hidden);
+            (id, move |settings: &mut PeerSettings| {
+                settings.export.ipv4 = vec![filter]
+            })
+        });
+        self.bench.change_together(changes);
     }
 
     fn check(&mut self, seed: u64) {

@@ -47,6 +47,18 @@ fn above_its_own_limit_a_peer_is_ended_once_and_nothing_more_is_taken() {
 }
 
 #[test]
+fn a_limit_that_is_lowered_beneath_what_is_there_acts_at_once() {
+    let mut bench = bench(2);
+    announce(&mut bench, 1, 0..30);
+    bench.change(1, |settings| settings.max_prefixes = Some(30));
+    assert_eq!(ended(&bench), []);
+    bench.change(1, |settings| settings.max_prefixes = Some(29));
+    assert_eq!(ended(&bench), [PeerId(1)]);
+    bench.change(1, |settings| settings.max_prefixes = Some(28));
+    assert_eq!(ended(&bench).len(), 1, "it is on its way out");
+}
+
+#[test]
 fn when_the_table_is_full_the_peer_with_most_routes_goes_whoever_sent_the_last() {
     let mut bench = bench(3);
     let limits = RibLimits {

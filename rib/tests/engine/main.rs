@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod drain;
 #[cfg(test)]
 mod fuzz;
@@ -18,6 +20,8 @@ mod moving;
 mod multipath;
 #[cfg(test)]
 mod naive;
+#[cfg(test)]
+mod next_hops;
 #[cfg(test)]
 mod reasons;
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Peers that change update groups while their sessions stay: what each is told is the difference.
 
+use std::sync::Arc;
+
 use ipnet::Ipv4Net;
 use pipit_bgp::PeerId;
-use pipit_rib::policy::{Action, Community, Condition, Operation, PrefixOperator, Rule};
+use pipit_rib::PeerSettings;
+use pipit_rib::policy::{Action, Community, Condition, Filter, Operation, PrefixOperator, Rule};
 use pipit_rib::query::PeerCounts;
 
 use crate::bench::{Bench, CLIENT, EXTERNAL, Route, accept_all, filter, net, rule};
@@ -158,4 +161,22 @@ fn what_is_counted_as_sent_is_what_is_held() {
     for (id, counts) in counts {
         assert_eq!(counts.sent as usize, bench.tags(id.0).len(), "{id}");
     }
+}
+
+#[test]
+fn two_that_change_places_get_what_is_due_to_them() {
+    let mut bench = bench(2);
+    let [strict, other] = [3, 5].map(|number| filter(&format!("not {number}"), reject([number])));
+    for filters in [[&strict, &other], [&other, &strict]] {
+        let set = |filter: &Arc<Filter>| {
+            let export = vec![Arc::clone(filter)];
+            move |settings: &mut PeerSettings| settings.export.ipv4 = export
+        };
+        bench.change_together([2, 3].into_iter().zip(filters.map(set)));
+        bench.verify();
+    }
+    let lacks = |id, number| !bench.tags(id).contains_key(&prefix(number));
+    assert!(lacks(2, 5) && !lacks(2, 3), "{:?}", told(&bench));
+    assert!(lacks(3, 3) && !lacks(3, 5), "{:?}", told(&bench));
+    assert_eq!(told(&bench), [0, 3, 3], "each time what differs");
 }

@@ -88,6 +88,11 @@ fn a_question_about_a_peer_says_whether_the_path_goes_there_and_why_not() {
     let strict = filter("strict", vec![rule(Action::Reject)]);
     bench.change(3, |settings| settings.export.ipv4 = vec![strict]);
     assert_eq!(announced(&bench, "p3"), "rejected by rule 1 of filter strict");
+    bench.change(4, |settings| {
+        settings.import.ipv4 = vec![filter("none", vec![rule(Action::Reject)])]
+    });
+    assert_eq!(announced(&bench, "p1"), "refused on import");
+    bench.change(4, |settings| settings.import.ipv4 = Vec::new());
     bench.down(3, None);
     assert_eq!(announced(&bench, "p3"), "the session is not established");
     // What is said agrees with what was sent.

@@ -71,6 +71,40 @@ fn a_foreign_route_is_left_alone_and_ours_follows_when_it_goes() {
     );
 }
 
+/// IPv6 makes one route of those that have a prefix, a metric and gateways, whoever wrote them, and tells of it under
+/// the number of whichever it looked at.
+#[test]
+fn an_ipv6_route_that_the_kernel_joins_to_ours_is_noticed_and_so_is_what_goes_with_it() {
+    let name = "takeover::an_ipv6_route_that_the_kernel_joins_to_ours_is_noticed_and_so_is_what_goes_with_it";
+    namespace::run(name, || {
+        two_links();
+        let mut node = Node::start();
+        node.fib.allow_sweep();
+        node.set("fd65::2:0/122", via(&["fd31:1::12"]));
+        node.settle();
+        let alone = ["fd65::2:0/122 via fd31:1::12 dev eth0 metric 1024 pref medium"];
+        let is_alone = || ours() == alone;
+        assert!(is_alone(), "{:?}", ours());
+        for proto in ["static", "80"] {
+            let joining = format!("fd65::2:0/122 via fd31:1::13 dev eth0 proto {proto} metric 1024");
+            ip(&format!("-6 route append {joining}"));
+            assert!(!is_alone());
+            node.until("ours alone again", |_| is_alone());
+            // Both go in one step, which the kernel tells of as the other program's route alone.
+            ip(&format!("-6 route append {joining}"));
+            ip(&format!("-6 route del fd65::2:0/122 proto {proto} metric 1024"));
+            node.until("ours again", |node| node.fib.is_settled() && is_alone());
+        }
+        // Two of others, who are in the way together and go together.
+        ip("-6 route replace fd65::2:0/122 via fd31:1::13 dev eth0 proto static metric 1024");
+        ip("-6 route append fd65::2:0/122 via fd31:1::14 dev eth0 proto 80 metric 1024");
+        node.until("conflict", |node| node.state("fd65::2:0/122") == "conflict");
+        node.catch_up();
+        ip("-6 route del fd65::2:0/122 metric 1024");
+        node.until("ours once more", |node| node.fib.is_settled() && is_alone());
+    });
+}
+
 #[test]
 fn a_route_that_appears_between_dump_and_write_is_not_overwritten() {
     namespace::run(
@@ -220,14 +254,15 @@ fn a_preferred_source_address_is_written_and_its_loss_repaired() {
             node.settle();
             assert_eq!(ours()[0], "10.65.2.0/26 via 192.0.2.12 dev eth0 src 192.0.2.5");
             assert!(ours()[1].starts_with("fd65::2:0/122 via fd31:1::12 dev eth0 src fd31:1::1"));
-            // The kernel drops the IPv4 route with the address, in silence; without it it takes none.
-            ip("address del 192.0.2.5/24 dev eth0");
-            node.until("refused", |node| {
-                node.fib.is_settled() && node.state("10.65.2.0/26") == "refused"
-            });
-            ip("address add 192.0.2.5/24 dev eth0");
-            let took = node.until("back", |node| node.state("10.65.2.0/26") == "installed");
-            assert!(took < Duration::from_secs(1), "{took:?}");
+            // The kernel drops the IPv4 route with the address, in silence, and takes none that names it.
+            for (word, expected) in [
+                ("del", "10.65.2.0/26 via 192.0.2.12 dev eth0"),
+                ("add", "10.65.2.0/26 via 192.0.2.12 dev eth0 src 192.0.2.5"),
+            ] {
+                ip(&format!("address {word} 192.0.2.5/24 dev eth0"));
+                let took = node.until(word, |node| node.fib.is_settled() && ours()[0] == expected);
+                assert!(took < Duration::from_secs(1), "{took:?}");
+            }
         },
     );
 }

@@ -40,6 +40,39 @@ fn routes_changed_by_hand_are_put_right_at_once() {
     });
 }
 
+/// The kernel has room for two routes with one prefix, metric and protocol number; a dump shows both.
+#[test]
+fn a_second_route_beside_ours_goes_and_holds_up_nothing() {
+    namespace::run(
+        "trouble::a_second_route_beside_ours_goes_and_holds_up_nothing",
+        || {
+            two_links();
+            let mut node = Node::start();
+            node.fib.allow_sweep();
+            let with_metric = |metric| via(&["192.0.2.12"]).map(|target| FibTarget { metric, ..target });
+            node.set("10.65.1.0/26", with_metric(0));
+            node.set("10.65.2.0/26", with_metric(1024));
+            node.set("fd65::2:0/122", via(&["fd31:1::12"]));
+            node.settle();
+            let before = ours();
+            for words in [
+                "route append 10.65.1.0/26 via 192.0.2.13 proto bird",
+                "route prepend 10.65.1.0/26 via 192.0.2.13 proto bird",
+                "route append 10.65.2.0/26 via 192.0.2.13 proto bird metric 1024",
+                "route prepend 10.65.2.0/26 via 192.0.2.13 proto bird metric 1024",
+                "-6 route append fd65::2:0/122 dev eth0 proto bird metric 1024",
+                "-6 route append blackhole fd65::2:0/122 proto bird metric 1024",
+            ] {
+                ip(words);
+                assert_ne!(ours(), before, "{words}");
+                let took = node.until(words, |node| node.fib.is_settled() && ours() == before);
+                assert!(took < Duration::from_secs(1), "{words}: {took:?}");
+            }
+            assert!(node.fib.counts().dumps < 20, "{:?}", node.fib.counts());
+        },
+    );
+}
+
 #[test]
 fn a_link_that_flaps_gets_its_routes_back() {
     namespace::run("trouble::a_link_that_flaps_gets_its_routes_back", || {

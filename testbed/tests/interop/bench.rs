@@ -26,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) password: Option<&'static str>,
     /// Our `ttlSecurity`.
     pub(crate) ttl_security: bool,
+    /// Our `maxRestartTime`, and how much longer they are to keep our routes.
+    pub(crate) restart_times: Option<(&'static str, &'static str)>,
     /// What we announce beside our block.
     pub(crate) originate: Vec<String>,
     /// Our AS.
@@ -41,6 +43,7 @@ impl Default for Scene {
             options: Options::default(),
             password: None,
             ttl_security: false,
+            restart_times: None,
             originate: Vec::new(),
             asn: OURS,
             nodes: 2,
@@ -134,7 +137,12 @@ impl<F: Foreign> Bench<F> {
         if self.scene.ttl_security {
             spec["ttlSecurity"] = json!(1);
         }
-        self.store.apply(&resource("BGPPeer", "foreign", spec));
+        let mut peer = resource("BGPPeer", "foreign", spec);
+        if let Some((restart_time, long_lived)) = self.scene.restart_times {
+            peer["spec"]["maxRestartTime"] = json!(restart_time);
+            peer["metadata"]["annotations"] = json!({ "pipit.io/long-lived-graceful-restart": long_lived });
+        }
+        self.store.apply(&peer);
     }
 
     pub(crate) fn their_netns(&self) -> &Netns {

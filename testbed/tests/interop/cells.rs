@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use pipit_testbed::calico::{Manifests, Store, node, resource};
 use pipit_testbed::kernel::Monitor;
 use pipit_testbed::mesh::UP;
-use pipit_testbed::speaker::{Options, Pipit, Source};
+use pipit_testbed::speaker::{Bird, Options, Pipit, Source};
 use pipit_testbed::topology::Rack;
 use pipit_testbed::wait;
 use serde_json::{Value, json};
@@ -124,6 +124,30 @@ pub(crate) fn restart_of_ours<F: Foreign>() {
     let Bench { pipit, rack, .. } = &mut bench;
     pipit.resume(&rack.node(1).netns);
     bench.wait_exchanged();
+}
+
+/// Our daemon is away for longer than its restart time: they keep our routes, marked (RFC 9494 §4.2).
+pub(crate) fn long_absence_of_ours() {
+    let mut bench = Bench::<Bird>::new(Scene {
+        restart_times: Some(("2s", "1h")),
+        ..restarting()
+    });
+    bench.wait_exchanged();
+    let is_marked = |bench: &Bench<Bird>| {
+        let words = ["show", "route", "protocol", "pipit", "all"];
+        bench
+            .foreign
+            .ctl(bench.their_netns(), &words)
+            .contains("(65535,6)")
+    };
+    assert!(!is_marked(&bench));
+    bench.pipit.kill();
+    wait::until_eq("the restart time to end", UP, || is_marked(&bench), &true);
+    assert_eq!(bench.there().1, bench.ours());
+    let Bench { pipit, rack, .. } = &mut bench;
+    pipit.resume(&rack.node(1).netns);
+    bench.wait_exchanged();
+    wait::until_eq("fresh routes", UP, || is_marked(&bench), &false);
 }
 
 #[track_caller]

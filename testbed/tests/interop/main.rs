@@ -83,6 +83,11 @@ matrix! {
 }
 
 #[test]
+fn bird_keeps_the_routes_of_a_node_that_is_away_for_long_as_the_last_choice() {
+    cells::long_absence_of_ours();
+}
+
+#[test]
 fn every_cell_is_a_test_or_has_a_reason() {
     let features: BTreeSet<&str> = CELLS.iter().map(|(_, feature)| *feature).collect();
     for speaker in SPEAKERS {

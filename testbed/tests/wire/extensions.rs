@@ -10,15 +10,15 @@ use serde_json::json;
 
 use crate::bench::{Bench, NODE, Neighbour, OURS};
 use crate::message::{
-    AS_PATH, COMMUNITIES, IPV4, IPV6, LOCAL_PREF, MP_REACH, NEXT_HOP, OPTIONAL, ROUTE_REFRESH, WELL_KNOWN,
-    message, mp_reach, nlri, nlri_with_id, path, update,
+    AS_PATH, COMMUNITIES, IPV4, IPV6, KEEPALIVE, LOCAL_PREF, MP_REACH, NEXT_HOP, OPTIONAL, ROUTE_REFRESH,
+    WELL_KNOWN, message, mp_reach, nlri, nlri_with_id, path, update,
 };
 use crate::peer::{Ending, Peer};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every annotation, and the test that shows what it does.
-const EFFECTS: [(&str, &str); 21] = [
+const EFFECTS: [(&str, &str); 23] = [
     ("passive", "passive_peers_are_not_dialled_and_others_are"),
     (
         "hold-time",
@@ -29,6 +29,10 @@ const EFFECTS: [(&str, &str); 21] = [
         "a_dial_that_came_to_nothing_is_repeated_after_connect_retry",
     ),
     ("idle-hold", "after_an_error_the_next_dial_waits_for_idle_hold"),
+    (
+        "delay-open",
+        "rfc4271_8_1_1_the_open_waits_for_the_neighbours_or_for_delay_open",
+    ),
     (
         "send-hold-time",
         "rfc9687_a_neighbour_that_never_reads_goes_and_nobody_waits_for_it",
@@ -43,6 +47,10 @@ const EFFECTS: [(&str, &str); 21] = [
     (
         "graceful-restart",
         "restarts_are_announced_helped_with_or_unknown",
+    ),
+    (
+        "long-lived-graceful-restart",
+        "rfc9494_3_1_peers_are_asked_to_keep_routes_longer_where_that_is_wanted",
     ),
     ("route-reflector-client", "clients_get_what_others_inside_do_not"),
     (
@@ -216,6 +224,40 @@ fn after_an_error_the_next_dial_waits_for_idle_hold() {
     );
 }
 
+#[test]
+fn rfc4271_8_1_1_the_open_waits_for_the_neighbours_or_for_delay_open() {
+    let late = || Neighbour::external().says("delay-open", "2s");
+    let bench = Bench::start(vec![late(), late(), late()]);
+    // Who speaks first is answered at once.
+    let start = Instant::now();
+    let _first = bench.up(0);
+    assert!(
+        start.elapsed() < Duration::from_millis(1_500),
+        "{:?}",
+        start.elapsed()
+    );
+
+    let mut silent = bench.dial(1);
+    let start = Instant::now();
+    silent.wait("an OPEN after all", |peer| !peer.open.is_empty());
+    let waited = start.elapsed();
+    assert!(
+        (Duration::from_millis(1_900)..Duration::from_secs(4)).contains(&waited),
+        "{waited:?}"
+    );
+    let open = silent.open_message(&bench.offer(1));
+    silent.send(&open);
+    silent.send(&message(KEEPALIVE, &[]));
+    silent.wait("a session", |peer| peer.keepalives > 0);
+
+    let mut early = bench.dial(2);
+    early.send(&message(KEEPALIVE, &[]));
+    assert_eq!(
+        early.ends("a KEEPALIVE ahead of any OPEN"),
+        Ending::Notified(5, 0, vec![KEEPALIVE])
+    );
+}
+
 const LINKED: [u8; 16] = [0xfd, 0x97, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
 #[test]
@@ -341,6 +383,19 @@ fn restarts_are_announced_helped_with_or_unknown() {
         let restart = bench.up(at).capability(64).unwrap();
         assert_eq!((restart[0] & 0xf, restart[1]), (0, 120));
         assert_eq!(restart[2..5], [0, 1, 1]);
+    }
+}
+
+#[test]
+fn rfc9494_3_1_peers_are_asked_to_keep_routes_longer_where_that_is_wanted() {
+    const LONG_LIVED: u8 = 71;
+    let neighbour = || Neighbour::external().says("graceful-restart", "restart");
+    let of = |time| neighbour().says("long-lived-graceful-restart", time);
+    let bench = Bench::start(vec![of("24h"), of("off"), neighbour()]);
+    let day = [&[0, 1, 1, 0][..], &86_400u32.to_be_bytes()[1..]].concat();
+    assert_eq!(bench.up(0).capability(LONG_LIVED), Some(day));
+    for at in [1, 2] {
+        assert_eq!(bench.up(at).capability(LONG_LIVED), Some(vec![]));
     }
 }
 

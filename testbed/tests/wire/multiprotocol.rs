@@ -45,6 +45,42 @@ fn rfc7606_7_11_next_hops_that_are_no_host_withdraw_the_route() {
 }
 
 #[test]
+fn rfc4271_5_1_3_no_address_of_the_host_is_a_next_hop_for_others() {
+    let mut stage = Stage::new();
+    // Other addresses than those that the sessions and the node's resources name.
+    for (net, settled) in [
+        ("10.97.0.250/16", "60.41.0.0/24"),
+        ("fd97::250/64", "2001:db8:41::/48"),
+    ] {
+        let next_hop = crate::message::octets(net.split('/').next().unwrap().parse().unwrap());
+        let is_ipv6 = next_hop.len() == 16;
+        let announce = |stage: &mut Stage, mark: u32, next_hop: &[u8]| {
+            let peer = &mut stage.external;
+            match is_ipv6 {
+                true => peer.announce_v6(mark, next_hop, &[settled]),
+                false => {
+                    let mut attributes = peer.attributes(mark);
+                    attributes.set(WELL_KNOWN, NEXT_HOP, next_hop);
+                    peer.send(&update(&[], &attributes.encode(), &nlri(&[settled])));
+                }
+            }
+        };
+        announce(&mut stage, 2, &next_hop);
+        stage.handed_on(settled, "a next hop on the link");
+        stage.bench.node.ip(&["addr", "add", net, "dev", "eth0"]);
+        stage.withdrawn(settled, "the next hop has become ours");
+        announce(&mut stage, 1, &next_hop);
+        stage.settle(External, "a next hop that is ours");
+        stage.withdrawn(settled, "a next hop that is ours");
+        stage.bench.node.ip(&["addr", "del", net, "dev", "eth0"]);
+        stage.everybody("the route once the address is gone", |peer| {
+            mark_of(peer, settled) == Some(1)
+        });
+    }
+    stage.unharmed();
+}
+
+#[test]
 fn rfc2545_3_a_link_local_address_beside_the_global_one_stays_on_its_link() {
     let mut stage = Stage::new();
     let link_local: Ipv6Addr = "fe80::97".parse().unwrap();

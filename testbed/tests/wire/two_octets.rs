@@ -261,20 +261,45 @@ fn rfc9234_5_what_is_only_for_customers_goes_to_customers_only() {
 
 #[test]
 fn rfc9234_4_2_roles_that_do_not_fit_are_refused_with_2_11() {
-    let bench = Bench::start(vec![
-        with_role("provider"),
-        with_role("peer"),
-        with_role("rs-server"),
-        with_role("customer"),
-    ]);
-    for (at, role) in [(0, PROVIDER), (1, CUSTOMER), (2, PEER), (3, 2)] {
+    let refused: [(&str, &[u8]); 9] = [
+        ("provider", &[PROVIDER]),
+        ("peer", &[CUSTOMER]),
+        ("rs-server", &[PEER]),
+        ("customer", &[2]),
+        // Nobody's.
+        ("provider", &[5]),
+        ("peer", &[255]),
+        // Several that are not the same.
+        ("provider", &[CUSTOMER, PEER]),
+        ("peer", &[PEER, 5]),
+        ("peer", &[5, PEER]),
+    ];
+    // The same one twice is one.
+    let taken: [(&str, &[u8]); 3] = [
+        ("provider", &[CUSTOMER, CUSTOMER]),
+        ("peer", &[PEER]),
+        ("customer", &[]),
+    ];
+    let ours = refused.iter().chain(&taken).map(|(ours, _)| with_role(ours));
+    let bench = Bench::start(ours.collect());
+    let offer = |at: usize, roles: &[u8]| {
+        let offer = bench.offer(at);
+        roles.iter().fold(offer, |offer, &role| offer.with(9, &[role]))
+    };
+    for (at, (ours, roles)) in refused.iter().enumerate() {
         let mut peer = bench.dial(at);
-        assert!(!peer.establish(&bench.offer(at).with(9, &[role])));
+        assert!(
+            !peer.establish(&offer(at, roles)),
+            "our {ours} with their {roles:?}"
+        );
         assert!(
             matches!(peer.ending, Some(Ending::Notified(2, 11, _))),
-            "{at}: {:?}",
+            "our {ours} with their {roles:?}: {:?}",
             peer.ending
         );
+    }
+    for (at, (_, roles)) in (refused.len()..).zip(&taken) {
+        bench.up_with(at, &offer(at, roles));
     }
 }
 

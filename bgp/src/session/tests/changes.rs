@@ -7,19 +7,22 @@ use crate::session::config::{AddPath, Bfd, Role};
 type Edit = fn(&mut PeerConfig);
 
 /// Every field of [`PeerConfig`], and what its change is called where it resets; `None`: live.
-const FIELDS: [(Edit, Option<&str>); 24] = [
+const FIELDS: [(Edit, Option<&str>); 25] = [
     (|c| c.name = "Global_x".into(), None),
     (|c| c.port = 1790, None),
     (|c| c.passive = true, None),
     (|c| c.keepalive = Some(Duration::from_secs(1)), None),
     (|c| c.connect_retry = Duration::from_secs(9), None),
+    (|c| c.delay_open = Duration::from_secs(9), None),
     (|c| c.idle_hold = Duration::from_secs(9), None),
     (|c| c.send_hold = Some(Duration::from_secs(9)), None),
     (|c| c.bfd = Some(BFD), None),
+    (|c| c.ttl_security = Some(1), None),
     (
         |c| {
             c.graceful_restart = GracefulRestart::Restart {
                 restart_time: Duration::from_secs(5),
+                long_lived: Duration::from_secs(86_400),
             }
         },
         None,
@@ -38,7 +41,6 @@ const FIELDS: [(Edit, Option<&str>); 24] = [
     (|c| c.hold_time = Duration::from_secs(9), Some("hold time")),
     (|c| c.add_path = AddPath::Off, Some("ADD-PATH")),
     (|c| c.extended_next_hop = true, Some("extended next hop")),
-    (|c| c.ttl_security = Some(1), Some("TTL security")),
     (|c| c.password = Some(Secret::new("x")), Some("password")),
     (|c| c.role = Some(Role::Peer), Some("role")),
     (

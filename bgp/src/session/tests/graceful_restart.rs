@@ -44,6 +44,36 @@ fn rfc4724_4_1_a_restarted_daemon_says_so_until_its_recovery_is_over_and_that_fo
 }
 
 #[test]
+fn rfc9494_3_1_what_peers_may_keep_longer_is_said_by_family_and_without_one_where_nothing_is_asked_for() {
+    let asked = |restart, resumption| {
+        let mut config = config(LOW, HIGH);
+        config.graceful_restart = restart;
+        negotiate::our_open(&config, resumption)
+            .capabilities
+            .into_iter()
+            .find_map(|capability| match capability {
+                Capability::LongLivedRestart(families) => Some(families),
+                _ => None,
+            })
+    };
+    let restart = |secs| GracefulRestart::Restart {
+        restart_time: Duration::from_secs(120),
+        long_lived: Duration::from_secs(secs),
+    };
+    let day = |is_forwarding| Some(vec![(1, 1, is_forwarding, 86_400)]);
+    assert_eq!(asked(restart(86_400), Resumption::None), day(false));
+    assert_eq!(asked(restart(86_400), Resumption::Forwarding), day(true));
+    assert_eq!(asked(restart(86_400), Resumption::Restart), day(true));
+    assert_eq!(
+        asked(restart(u64::MAX), Resumption::None),
+        Some(vec![(1, 1, false, 0xff_ffff)])
+    );
+    assert_eq!(asked(restart(0), Resumption::Restart), Some(vec![]));
+    assert_eq!(asked(GracefulRestart::Helper, Resumption::None), Some(vec![]));
+    assert_eq!(asked(GracefulRestart::Off, Resumption::None), None);
+}
+
+#[test]
 fn rfc8538_4_after_a_session_the_next_open_says_that_forwarding_went_on() {
     let mut bench = Bench::mesh(|c| c.passive = true, |_| ()).start();
     bench.cut();
@@ -132,6 +162,25 @@ fn rfc8538_4_hold_timer_expiry_keeps_routes_only_with_the_n_bit() {
             });
         assert_eq!(end.map(|end| end.retain), Some(kept));
     }
+}
+
+#[test]
+fn rfc8538_4_whoever_sends_a_notification_keeps_routes_too_but_not_those_that_were_too_many() {
+    let kept = |restart, error| {
+        let mut bench = Bench::mesh(|c| c.graceful_restart = restart, |c| c.passive = true).start();
+        let now = bench.now;
+        bench.ends[0]
+            .session
+            .reset(now, &Notification::new(error), "of a test".into());
+        bench.settle();
+        [0, 1].map(|end: usize| bench.ends[end].downs[0].retain)
+    };
+    let ipv4 = FamilySet::only(Family::Ipv4Unicast);
+    let (on, off) = (GracefulRestart::default(), GracefulRestart::Off);
+    assert_eq!(kept(on, ErrorCode::ADMINISTRATIVE_RESET), [ipv4, ipv4]);
+    assert_eq!(kept(on, ErrorCode { code: 3, subcode: 1 }), [ipv4, ipv4]);
+    assert_eq!(kept(on, ErrorCode::MAX_PREFIXES), [FamilySet::EMPTY, ipv4]);
+    assert_eq!(kept(off, ErrorCode::ADMINISTRATIVE_RESET), [FamilySet::EMPTY; 2]);
 }
 
 #[test]

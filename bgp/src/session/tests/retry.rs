@@ -262,3 +262,12 @@ fn rfc4486_a_peer_over_its_limit_is_left_alone_for_a_minute_or_until_told() {
         assert_eq!(bench.states(), UP);
     }
 }
+
+#[test]
+fn rfc4486_4_a_peer_that_resets_the_session_is_dialled_at_once() {
+    let reset = Notification::new(ErrorCode::ADMINISTRATIVE_RESET).encode();
+    let dials = dials_within(Duration::from_secs(60), |session, now| {
+        receive(session, now, &reset);
+    });
+    assert_eq!(dials, 61);
+}

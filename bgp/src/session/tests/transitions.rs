@@ -10,16 +10,19 @@ enum From {
     BackOff,
     Dialling,
     Waiting,
+    /// A connection stands, and DelayOpenTimer runs.
+    DelayOpen,
     OpenSent,
     OpenConfirm,
     Established,
 }
 
-const ROWS: [From; 7] = [
+const ROWS: [From; 8] = [
     From::Stopped,
     From::BackOff,
     From::Dialling,
     From::Waiting,
+    From::DelayOpen,
     From::OpenSent,
     From::OpenConfirm,
     From::Established,
@@ -39,6 +42,8 @@ enum Event {
     HoldTimer,
     /// Event 11.
     KeepaliveTimer,
+    /// Event 12.
+    DelayOpenTimer,
     /// RFC 9687, event 29.
     SendHoldTimer,
     /// Event 16.
@@ -49,7 +54,7 @@ enum Event {
     DialFailed,
     /// Event 18 of a connection.
     Closed,
-    /// Event 19.
+    /// Event 19, and 20 where DelayOpenTimer runs.
     Open,
     /// Event 22.
     BadOpen,
@@ -74,6 +79,7 @@ type Cell = (State, Option<(u8, u8)>);
 
 const NOTHING: Option<(u8, u8)> = None;
 const SEND_HOLD: Duration = Duration::from_secs(500);
+const DELAY_OPEN: Duration = Duration::from_secs(100);
 
 fn put(session: &mut Session, now: Instant, message: &[u8]) {
     let mut bytes = BytesMut::from(message);
@@ -88,6 +94,11 @@ fn prepare(from: From, now: Instant) -> Session {
     let mut session = Session::new(
         PeerConfig {
             send_hold: Some(SEND_HOLD),
+            delay_open: if matches!(from, From::DelayOpen) {
+                DELAY_OPEN
+            } else {
+                Duration::ZERO
+            },
             ..config(LOW, HIGH)
         },
         Resumption::None,
@@ -105,7 +116,7 @@ fn prepare(from: From, now: Instant) -> Session {
             accept(&mut session, now);
             put(&mut session, now, &[0; 19]);
         }
-        From::OpenSent | From::OpenConfirm | From::Established => {
+        From::DelayOpen | From::OpenSent | From::OpenConfirm | From::Established => {
             session.handle_dial_failed(now, "refused");
             accept(&mut session, now);
         }
@@ -140,6 +151,7 @@ fn happen(session: &mut Session, event: Event, now: Instant) {
         Event::DialTimer => fire(session, now, Duration::from_secs(5)),
         Event::HoldTimer => fire(session, now, Duration::from_secs(240)),
         Event::KeepaliveTimer => fire(session, now, Duration::from_secs(80)),
+        Event::DelayOpenTimer => fire(session, now, DELAY_OPEN),
         Event::SendHoldTimer => {
             session.handle_sending(now, Direction::Incoming, Sending::Stuck);
             if let Some(connection) = session.slot(Direction::Incoming) {
@@ -179,38 +191,40 @@ fn happen(session: &mut Session, event: Event, now: Instant) {
     }
 }
 
-/// Columns: stopped, backing off, dialling, waiting to dial again, OpenSent, OpenConfirm, Established.
+/// Columns: stopped, backing off, dialling, waiting to dial again, DelayOpen, OpenSent, OpenConfirm, Established.
 #[rustfmt::skip]
-fn table() -> Vec<(Event, [Cell; 7])> {
+fn table() -> Vec<(Event, [Cell; 8])> {
     let (n, ok) = (NOTHING, |state| (state, NOTHING));
     // Without a connection there is nobody to hear from: the states stay.
     let quiet = [ok(Idle), ok(Idle), ok(Connect), ok(Active)];
-    let with = |rest: [Cell; 3]| {
+    let with = |rest: [Cell; 4]| {
         let [a, b, c, d] = quiet;
-        let [e, f, g] = rest;
-        [a, b, c, d, e, f, g]
+        let [e, f, g, h] = rest;
+        [a, b, c, d, e, f, g, h]
     };
     vec![
-        (Event::Start, [ok(Connect), ok(Idle), ok(Connect), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
-        (Event::Stop, [ok(Idle), ok(Idle), ok(Idle), ok(Idle), (Idle, Some((6, 4))), (Idle, Some((6, 4))), (Idle, Some((6, 4)))]),
-        // In Connect the dial is still under way, and in OpenSent the other half dials, too: no OPEN has come.
-        (Event::DialTimer, [ok(Idle), ok(Connect), ok(Connect), ok(Connect), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
-        (Event::HoldTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), (Connect, Some((4, 0))), (Idle, Some((4, 0))), (Idle, Some((4, 0)))]),
-        (Event::KeepaliveTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
-        (Event::SendHoldTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), (Connect, Some((8, 0))), (Idle, Some((8, 0))), (Idle, Some((8, 0)))]),
-        (Event::DialConnected, [ok(Idle), ok(OpenSent), ok(OpenSent), ok(OpenSent), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
-        (Event::Accepted, [ok(Idle), ok(OpenSent), ok(OpenSent), ok(OpenSent), (OpenSent, Some((6, 7))), (OpenSent, Some((6, 7))), ok(Established)]),
-        (Event::DialFailed, [ok(Idle), ok(Idle), ok(Active), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
-        (Event::Closed, with([ok(Active), ok(Idle), ok(Idle)])),
-        (Event::Open, with([ok(OpenConfirm), (Idle, Some((5, 2))), (Idle, Some((5, 3)))])),
-        (Event::BadOpen, with([(Idle, Some((2, 2))), (Idle, Some((5, 2))), (Idle, Some((5, 3)))])),
-        (Event::BadHeader, with([(Idle, Some((1, 1))), (Idle, Some((1, 1))), (Idle, Some((1, 1)))])),
-        (Event::BadVersion, with([(Idle, Some((2, 1))), (Idle, Some((5, 2))), (Idle, Some((5, 3)))])),
-        (Event::Notification, with([(Idle, n), (Idle, n), (Idle, n)])),
-        (Event::Keepalive, with([(Idle, Some((5, 1))), ok(Established), ok(Established)])),
-        (Event::Update, with([(Idle, Some((5, 1))), (Idle, Some((5, 2))), ok(Established)])),
-        (Event::BadUpdate, with([(Idle, Some((5, 1))), (Idle, Some((5, 2))), (Idle, Some((3, 1)))])),
-        (Event::RouteRefresh, with([(Idle, Some((5, 1))), (Idle, Some((5, 2))), ok(Established)])),
+        (Event::Start, [ok(Connect), ok(Idle), ok(Connect), ok(Active), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
+        (Event::Stop, [ok(Idle), ok(Idle), ok(Idle), ok(Idle), (Idle, Some((6, 4))), (Idle, Some((6, 4))), (Idle, Some((6, 4))), (Idle, Some((6, 4)))]),
+        // In Connect the dial is still under way, and in DelayOpen and OpenSent the other half dials, too: no OPEN has come.
+        (Event::DialTimer, [ok(Idle), ok(Connect), ok(Connect), ok(Connect), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
+        // Where our OPEN is held back, what is due first is always that it goes.
+        (Event::HoldTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), ok(OpenSent), (Connect, Some((4, 0))), (Idle, Some((4, 0))), (Idle, Some((4, 0)))]),
+        (Event::KeepaliveTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
+        (Event::DelayOpenTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), ok(OpenSent), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
+        (Event::SendHoldTimer, [ok(Idle), ok(Connect), ok(Active), ok(Connect), ok(OpenSent), (Connect, Some((8, 0))), (Idle, Some((8, 0))), (Idle, Some((8, 0)))]),
+        (Event::DialConnected, [ok(Idle), ok(OpenSent), ok(OpenSent), ok(OpenSent), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
+        (Event::Accepted, [ok(Idle), ok(OpenSent), ok(OpenSent), ok(OpenSent), (Active, Some((6, 7))), (OpenSent, Some((6, 7))), (OpenSent, Some((6, 7))), ok(Established)]),
+        (Event::DialFailed, [ok(Idle), ok(Idle), ok(Active), ok(Active), ok(Active), ok(OpenSent), ok(OpenConfirm), ok(Established)]),
+        (Event::Closed, with([ok(Active), ok(Active), ok(Idle), ok(Idle)])),
+        (Event::Open, with([ok(OpenConfirm), ok(OpenConfirm), (Idle, Some((5, 2))), (Idle, Some((5, 3)))])),
+        (Event::BadOpen, with([(Idle, Some((2, 2))), (Idle, Some((2, 2))), (Idle, Some((5, 2))), (Idle, Some((5, 3)))])),
+        (Event::BadHeader, with([(Idle, Some((1, 1))), (Idle, Some((1, 1))), (Idle, Some((1, 1))), (Idle, Some((1, 1)))])),
+        (Event::BadVersion, with([(Idle, Some((2, 1))), (Idle, Some((2, 1))), (Idle, Some((5, 2))), (Idle, Some((5, 3)))])),
+        (Event::Notification, with([(Idle, n), (Idle, n), (Idle, n), (Idle, n)])),
+        (Event::Keepalive, with([(Idle, Some((5, 0))), (Idle, Some((5, 1))), ok(Established), ok(Established)])),
+        (Event::Update, with([(Idle, Some((5, 0))), (Idle, Some((5, 1))), (Idle, Some((5, 2))), ok(Established)])),
+        (Event::BadUpdate, with([(Idle, Some((5, 0))), (Idle, Some((5, 1))), (Idle, Some((5, 2))), (Idle, Some((3, 1)))])),
+        (Event::RouteRefresh, with([(Idle, Some((5, 0))), (Idle, Some((5, 1))), (Idle, Some((5, 2))), ok(Established)])),
     ]
 }
 

@@ -29,6 +29,7 @@ fn list() -> PeerList {
             },
             datastore_stale_seconds: Some(0),
             drained: false,
+            withdrawn: false,
             waiting: None,
             kernel: KernelCounts::default(),
         },

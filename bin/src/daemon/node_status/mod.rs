@@ -118,7 +118,11 @@ impl Reporter {
             return Err(reason.clone());
         }
         let facts = self.facts(name, &request.classes).await?;
-        let config = self.config.to_driver();
+        let mut config = self.config.to_driver();
+        if let Some(StoreStatus::Connected { endpoint }) = &self.store.borrow().status {
+            // The one that answers first, before those that may not.
+            config.endpoints.sort_by_key(|url| url != endpoint);
+        }
         let new = report::status(&request.classes, &facts);
         let node = &facts.daemon.node_name;
         let status = |object: &Value| {
@@ -247,7 +251,7 @@ impl Reporter {
 
 /// Where an installed route leads; `None` for one that the kernel does not have.
 fn exit(item: &FibItem) -> Option<Exit> {
-    if item.state != "installed" {
+    if !matches!(item.state.as_str(), "installed" | "shadowed") {
         return None;
     }
     let Some(hop) = item.next_hops.first() else {

@@ -10,6 +10,8 @@ use super::trouble::Trouble;
 
 /// A call that takes longer has failed: a server that hangs answers nothing.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// So long a server may take to be connected to while there are others that may do as well.
+const HASTE: Duration = Duration::from_secs(2);
 /// A server that hangs while a watch is open is found within twice this. Not shorter: etcd counts pings that come
 /// more often than every five seconds as abuse and closes the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(6);
@@ -21,12 +23,21 @@ const SYSTEM_ROOTS: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// How long a server may take to be connected to.
+pub(super) fn patience(has_others: bool) -> Duration {
+    if has_others { HASTE } else { CALL_TIMEOUT }
+}
+
 /// A client of one endpoint. Certificates are read anew each time, so rotated ones are taken up.
 ///
 /// The connection itself is made by the first call, with a user by the login.
-pub(super) async fn connect(config: &EtcdConfig, endpoint: &str) -> Result<Client, Trouble> {
+pub(super) async fn connect(
+    config: &EtcdConfig,
+    endpoint: &str,
+    patience: Duration,
+) -> Result<Client, Trouble> {
     let mut options = ConnectOptions::new()
-        .with_connect_timeout(CALL_TIMEOUT)
+        .with_connect_timeout(patience)
         .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE)
         // etcd allows pings only while there is a call or a watch.
         .with_keep_alive_while_idle(false)

@@ -3,6 +3,7 @@
 use etcd_client::{Client, GetOptions, KeyValue};
 
 use super::connection::call;
+use super::object::is_anothers_request;
 use super::trouble::Trouble;
 
 /// Keys in one answer.
@@ -23,8 +24,8 @@ pub(super) struct Listing {
     pub objects: Vec<KeyValue>,
 }
 
-/// Lists every prefix at one revision: the first answer's.
-pub(super) async fn list(client: &mut Client, prefixes: &[String]) -> Result<Listing, Trouble> {
+/// Lists what concerns a node of every prefix, at one revision: the first answer's.
+pub(super) async fn list(client: &mut Client, prefixes: &[String], node: &str) -> Result<Listing, Trouble> {
     let mut kv = client.kv_client().max_decoding_message_size(ANSWER_MAX);
     let mut listing = Listing {
         cluster_id: 0,
@@ -56,10 +57,13 @@ pub(super) async fn list(client: &mut Client, prefixes: &[String]) -> Result<Lis
                 }
             }
             let is_more = answer.more();
-            listing.objects.extend(answer.take_kvs());
-            match listing.objects.last() {
+            let objects = answer.take_kvs();
+            let last = objects.last().map(|last| last.key().to_vec());
+            let concerns_us = |kv: &KeyValue| !is_anothers_request(kv.key(), kv.value(), node);
+            listing.objects.extend(objects.into_iter().filter(concerns_us));
+            match last {
                 Some(last) if is_more => {
-                    from = last.key().to_vec();
+                    from = last;
                     from.push(0);
                 }
                 _ => break,

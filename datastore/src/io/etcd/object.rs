@@ -1,11 +1,12 @@
 //! From an etcd key and value to the event that the cache takes.
 
 use etcd_client::{Event, EventType, KeyValue};
+use serde::Deserialize;
 use serde_json::Value;
 use tracing::warn;
 
 use crate::backend::StoreEvent;
-use crate::key;
+use crate::key::{self, Key};
 
 /// A value larger than this is no Calico resource (etcd's own default limit is 1.5 MiB).
 const VALUE_MAX: usize = 2 << 20;
@@ -14,6 +15,11 @@ const VALUE_MAX: usize = 2 << 20;
 pub(super) fn event(event: &Event, node: &str) -> Option<StoreEvent> {
     let kv = event.kv()?;
     match event.event_type() {
+        EventType::Put if is_anothers_request(kv.key(), kv.value(), node) => {
+            // It may have been ours before.
+            let key = key::parse(kv.key_str().ok()?, node)?;
+            Some(StoreEvent::Delete { key })
+        }
         EventType::Put => put(kv, node),
         EventType::Delete => {
             let key = key::parse(kv.key_str().ok()?, node)?;
@@ -25,6 +31,24 @@ pub(super) fn event(event: &Event, node: &str) -> Option<StoreEvent> {
 /// The object of a key; `None` for a key that is none of ours.
 pub(super) fn put(kv: &KeyValue, node: &str) -> Option<StoreEvent> {
     of_bytes(kv.key_str().ok()?, kv.value(), node)
+}
+
+/// Whether it is a CalicoNodeStatus that asks another node. With the routes of all nodes in them these objects can be
+/// many times as large as everything else, and only the node that is asked needs them.
+pub(super) fn is_anothers_request(key: &[u8], value: &[u8], node: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Object {
+        spec: Spec,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        node: String,
+    }
+    let key = std::str::from_utf8(key)
+        .ok()
+        .and_then(|key| key::parse(key, node));
+    matches!(key, Some(Key::CalicoNodeStatus(_)))
+        && serde_json::from_slice::<Object>(value).is_ok_and(|object| object.spec.node != node)
 }
 
 fn of_bytes(origin: &str, bytes: &[u8], node: &str) -> Option<StoreEvent> {
@@ -96,6 +120,25 @@ mod tests {
             assert_eq!(key, Some(Key::Node("a".into())));
             assert!(origin.ends_with("/nodes/a"));
             assert!(!error.contains("hunter2") && error.contains("octets"), "{error}");
+        }
+    }
+
+    #[test]
+    fn c224_what_another_node_is_asked_concerns_nobody_else() {
+        let asks_another = |key: &str, value: &str| {
+            is_anothers_request(format!("{RESOURCES}{key}").as_bytes(), value.as_bytes(), "n1")
+        };
+        let theirs = r#"{"spec":{"node":"n2","classes":["Agent"]},"status":{"routes":{"routesV4":[]}}}"#;
+        assert!(asks_another("caliconodestatuses/a", theirs));
+        assert!(!asks_another("nodes/a", theirs));
+        // Ours, and what cannot be read and may be ours.
+        for value in [
+            r#"{"spec":{"node":"n1"}}"#,
+            r#"{"spec":{"node":7}}"#,
+            r#"{"spec":{}}"#,
+            "{",
+        ] {
+            assert!(!asks_another("caliconodestatuses/a", value), "{value}");
         }
     }
 

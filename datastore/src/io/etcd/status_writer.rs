@@ -4,7 +4,7 @@ use etcd_client::{Compare, CompareOp, Txn, TxnOp};
 use serde_json::Value;
 
 use super::config::EtcdConfig;
-use super::connection::{call, connect};
+use super::connection::{CALL_TIMEOUT, call, connect};
 use super::trouble::Trouble;
 use crate::key::RESOURCES;
 
@@ -55,7 +55,7 @@ async fn update_at(
     key: &str,
     status: &impl Fn(&Value) -> Option<Value>,
 ) -> Result<Written, Trouble> {
-    let mut client = connect(config, endpoint).await?;
+    let mut client = connect(config, endpoint, CALL_TIMEOUT).await?;
     for _ in 0..ATTEMPTS {
         let answer = call(client.get(key, None)).await?;
         let Some(stored) = answer.kvs().first() else {
@@ -73,10 +73,12 @@ async fn update_at(
         fields.insert("status".to_owned(), new);
         let is_as_read = Compare::mod_revision(key, CompareOp::Equal, stored.mod_revision());
         let put = TxnOp::put(key, object.to_string(), None);
-        if call(client.txn(Txn::new().when([is_as_read]).and_then([put])))
-            .await?
-            .succeeded()
-        {
+        let txn = Txn::new().when([is_as_read]).and_then([put]);
+        let answer = call(client.txn(txn)).await.map_err(|trouble| match trouble {
+            Trouble::Forbidden => Trouble::ReadOnly,
+            other => other,
+        })?;
+        if answer.succeeded() {
             return Ok(Written::Stored);
         }
     }

@@ -49,6 +49,9 @@ pub enum Trouble {
     /// The user has no rights.
     #[error("the user may not read /calico/ (etcdctl role grant-permission)")]
     Forbidden,
+    /// The user may only read.
+    #[error("the user may not write CalicoNodeStatus objects (etcdctl role grant-permission)")]
+    ReadOnly,
     /// The cluster has no leader.
     #[error("the cluster has no leader")]
     NoLeader,
@@ -96,6 +99,7 @@ impl Trouble {
             | Trouble::LoginMissing
             | Trouble::LoginOff
             | Trouble::Forbidden
+            | Trouble::ReadOnly
             | Trouble::NoLeader
             | Trouble::Ended { .. }
             | Trouble::Refused { .. }
@@ -104,11 +108,16 @@ impl Trouble {
         }
     }
 
+    /// Whether the endpoint did not answer, so that another one is to be preferred.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self, Trouble::Unreachable { .. } | Trouble::Timeout)
+    }
+
     /// From a gRPC status: its code (by number, as gRPC assigns them) and words.
     fn of_status(code: i32, message: &str, cause: impl FnOnce() -> String) -> Trouble {
         let says = |words: &str| message.contains(words);
         match code {
-            _ if says("no leader") => Trouble::NoLeader,
+            _ if says("no leader") || says("leader changed") => Trouble::NoLeader,
             _ if says("authentication is not enabled") => Trouble::LoginOff,
             _ if says("has been compacted") => Trouble::Compacted,
             code::INVALID_ARGUMENT if says("authentication failed") => Trouble::LoginRefused,
@@ -154,7 +163,9 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string()
+    let text = error.to_string();
+    // rustls ends with the address of its manual.
+    text.split(": https://").next().unwrap_or_default().to_owned()
 }
 
 /// gRPC's status codes that mean something to us.

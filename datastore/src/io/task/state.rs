@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::StoreStatus;
 use crate::desired::DesiredState;
@@ -31,8 +31,8 @@ pub struct StoreState {
     pub is_in_sync: bool,
     /// Revision of the newest state.
     pub revision: i64,
-    /// Since when what is in force may not be the newest any more; `None` while it is, or when nothing is in force.
-    pub stale_since: Option<SystemTime>,
+    /// How long what is in force may not be the newest any more; `None` while it is, or when nothing is in force.
+    pub stale: Option<Staleness>,
     /// Whether what is in force was read from disk: the source has not been reached since the start.
     pub is_from_disk: bool,
     /// Places in the datastore that cannot be read, with the reason.
@@ -45,6 +45,36 @@ pub struct StoreState {
     pub status_requests: Arc<BTreeMap<String, CalicoNodeStatus>>,
     /// Fields of CalicoNodeStatus objects that cannot be honoured: the object, and what is wrong.
     pub status_problems: Vec<(String, String)>,
+}
+
+/// How long a state may not have been the newest. A clock that is set makes it neither older nor younger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Staleness {
+    at_first: Duration,
+    since: Instant,
+}
+
+impl Staleness {
+    /// The state was the newest until now.
+    pub(super) fn from_now() -> Staleness {
+        Staleness {
+            at_first: Duration::ZERO,
+            since: Instant::now(),
+        }
+    }
+
+    /// The state was last known to be the newest then.
+    pub(super) fn since(confirmed: SystemTime) -> Staleness {
+        Staleness {
+            at_first: confirmed.elapsed().unwrap_or_default(),
+            since: Instant::now(),
+        }
+    }
+
+    /// How long that is by now.
+    pub fn elapsed(&self) -> Duration {
+        self.at_first + self.since.elapsed()
+    }
 }
 
 /// An object whose deletion is held back.

@@ -262,7 +262,7 @@ impl History {
         };
         match view.state {
             "removing" | "stale" | "conflict" | "parked" => {}
-            "installed" => assert_ne!(view.metric, op.route.metric, "{} of {view:?}", words(op)),
+            "installed" | "shadowed" => assert_ne!(view.metric, op.route.metric, "{} of {view:?}", words(op)),
             state => panic!("{} while {state}: {view:?}", words(op)),
         }
     }

@@ -1,5 +1,7 @@
 //! From BGP next hops to gateways, devices and flags.
 
+use pipit_bgp::PeerId;
+
 use super::*;
 
 #[test]
@@ -58,7 +60,7 @@ fn rfc4271_5_1_3_an_address_of_our_own_is_no_way_out() {
         }
     };
     fib.handle_kernel([own(true)]);
-    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Unreachable);
+    assert_eq!(fib.track(ip("192.0.2.99")), Reachability::Own);
     assert_eq!(
         written(&mut fib),
         ["Delete 10.65.2.0/26 via 192.0.2.99 dev 2 metric 0"]
@@ -200,6 +202,43 @@ fn rfc2545_3_a_link_local_next_hop_goes_out_by_the_device_of_the_global_one() {
 }
 
 #[test]
+fn rfc4007_6_a_link_local_next_hop_is_on_the_link_of_the_peer_that_has_it() {
+    let on = |device| unicast(&[way(None, device)], 256);
+    let on_both = [2, 3].map(|device| route("fe80::/64", KERNEL, on(device)));
+    let mut fib = loaded(&on_both);
+    fib.set_link(PeerId(1), ip("fe80::2"), Some("eth1".to_owned()));
+    set(&mut fib, "fd65::/48", Some(via(&[hop("fe80::2")], 0)));
+    set(&mut fib, "10.65.2.0/26", Some(via(&[hop("fe80::2")], 0)));
+    assert_eq!(
+        written(&mut fib),
+        [
+            "Create 10.65.2.0/26 via fe80::2 dev 3 metric 0",
+            "Create fd65::/48 via fe80::2 dev 3 metric 1024"
+        ]
+    );
+    // Another link goes, of which the kernel may speak twice; or has the same address.
+    fib.handle_kernel([
+        gone("fe80::/64", KERNEL, on(2)),
+        gone("fe80::/64", KERNEL, on(2)),
+        KernelEvent::Address {
+            device: 2,
+            address: ip("fe80::2"),
+            net: net("fe80::/64"),
+        },
+    ]);
+    assert_eq!(written(&mut fib), [""; 0]);
+    // The peer moves to where nothing leads.
+    assert!(fib.set_link(PeerId(1), ip("fe80::2"), Some("eth0".to_owned())));
+    assert_eq!(
+        written(&mut fib),
+        [
+            "Delete 10.65.2.0/26 via fe80::2 dev 3 metric 0",
+            "Delete fd65::/48 via fe80::2 dev 3 metric 1024"
+        ]
+    );
+}
+
+#[test]
 fn rfc8950_ipv4_goes_by_an_ipv6_gateway() {
     let mut fib = loaded(&[]);
     set(&mut fib, "10.65.2.0/26", Some(via(&[hop("fd31:1::12")], 0)));
@@ -236,6 +275,34 @@ fn ecmp_members_leave_with_their_carrier_and_come_back() {
     );
     fib.handle_kernel([carrier(true)]);
     assert_eq!(written(&mut fib), [format!("Replace {both}")]);
+}
+
+#[test]
+fn a_way_through_somebodys_ecmp_route_goes_where_there_is_carrier() {
+    let mut fib = loaded(&[route(
+        "203.0.113.1/32",
+        STATIC,
+        unicast(&[way(Some("192.0.2.1"), 2), way(Some("198.51.100.7"), 3)], 0),
+    )]);
+    set(&mut fib, "10.65.2.0/26", Some(via(&[hop("203.0.113.1")], 0)));
+    let [eth0, eth1] = [
+        "10.65.2.0/26 via 192.0.2.1 dev 2 metric 0",
+        "10.65.2.0/26 via 198.51.100.7 dev 3 metric 0",
+    ];
+    assert_eq!(written(&mut fib), [format!("Create {eth0}")]);
+    let carrier = |index, name: &str, has_carrier| KernelEvent::Link {
+        index,
+        name: name.to_owned(),
+        is_up: true,
+        has_carrier,
+    };
+    fib.handle_kernel([carrier(2, "eth0", false)]);
+    assert_eq!(written(&mut fib), [format!("Replace {eth1}")]);
+    // Where none has it, nothing is better than the first.
+    fib.handle_kernel([carrier(3, "eth1", false)]);
+    assert_eq!(written(&mut fib), [format!("Replace {eth0}")]);
+    fib.handle_kernel([carrier(3, "eth1", true)]);
+    assert_eq!(written(&mut fib), [format!("Replace {eth1}")]);
 }
 
 #[test]

@@ -139,6 +139,29 @@ fn a_foreign_route_with_another_metric_is_no_conflict() {
 }
 
 #[test]
+fn what_goes_before_an_installed_route_is_named_and_is_no_difference() {
+    let mut fib = loaded(&[route(BLOCK, STATIC, eth1(7))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+    written(&mut fib);
+    let reason = |what| format!("another program has this prefix with {what} (protocol 4)");
+    assert_eq!(
+        state(&fib, BLOCK),
+        Some(("shadowed", Some(reason("a better metric"))))
+    );
+    fib.handle_kernel([gone(BLOCK, STATIC, eth1(7))]);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+    // `ip route append` and `prepend`.
+    fib.handle_kernel([route(BLOCK, STATIC, eth1(8))]);
+    assert_eq!(
+        state(&fib, BLOCK),
+        Some(("shadowed", Some(reason("this metric too"))))
+    );
+    assert!(written(&mut fib).is_empty());
+    fib.handle_kernel([gone(BLOCK, STATIC, eth1(8)), route(BLOCK, STATIC, eth1(9))]);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+}
+
+#[test]
 fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
     let mut fib = loaded(&[]);
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
@@ -463,6 +486,12 @@ fn a_preferred_source_is_part_of_the_route_and_changes_by_replacement() {
         ipv4: Some(ip("192.0.2.1")),
         ipv6: None,
     });
+    assert!(fib.poll_batch().is_none(), "no such address here");
+    fib.handle_kernel([KernelEvent::Address {
+        device: 2,
+        address: ip("192.0.2.1"),
+        net: net("192.0.2.0/24"),
+    }]);
     let ops = fib.poll_batch().unwrap();
     fib.handle_result(&[]);
     assert_eq!(ops.len(), 1, "a blackhole sends nothing");

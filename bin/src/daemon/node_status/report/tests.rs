@@ -24,6 +24,7 @@ fn daemon() -> DaemonStatus {
         },
         datastore_stale_seconds: Some(0),
         drained: false,
+        withdrawn: false,
         waiting: None,
         kernel: crate::control::protocol::KernelCounts::default(),
     }
