@@ -27,6 +27,7 @@ pub fn node_settings(state: &DesiredState) -> NodeSettings {
         },
         max_paths: usize::from(state.cluster_extensions.max_paths),
         route_protocol: state.cluster_extensions.route_protocol,
+        nexthop_objects: state.cluster_extensions.nexthop_objects,
     }
 }
 

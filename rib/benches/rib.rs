@@ -44,6 +44,7 @@ fn rib() -> Rib {
         addresses: FamilyMap::default(),
         max_paths: 16,
         route_protocol: 12,
+        nexthop_objects: false,
     };
     Rib::new(node, Fib::new(12))
 }

@@ -204,8 +204,8 @@ impl Driver {
                 self.requests.try_send(Request::Dump)?;
             }
         }
-        while let Some(batch) = self.fib.poll_batch() {
-            self.requests.try_send(Request::Apply(batch))?;
+        while let Some(work) = self.fib.poll_work() {
+            self.requests.try_send(work.into())?;
         }
         Ok(())
     }

@@ -46,6 +46,9 @@ impl Item for FibItem {
         Column::wide("METRIC", |route, _| route.metric.to_string()),
         Column::new("PROTOCOL", |route, _| protocol(route.protocol)),
         Column::new("STATE", |route, _| route.state.clone()),
+        Column::wide("OBJECT", |route, _| {
+            route.nexthop_object.map_or_else(String::new, |id| id.to_string())
+        }),
         Column::wide("KERNEL", |route, _| route.kernel.clone().unwrap_or_default()),
         Column::new("REASON", |route, _| route.reason.clone().unwrap_or_default()),
     ];
@@ -209,6 +212,7 @@ mod tests {
             onlink: device == "tunl0",
         };
         let mut route = FibItem {
+            nexthop_object: None,
             prefix: "10.0.0.0/26".parse().unwrap(),
             kind: "unicast".to_owned(),
             next_hops: vec![hop("10.1.0.2", "eth0", 1), hop("10.1.0.3", "eth0", 2)],

@@ -334,6 +334,9 @@ pub struct FibItem {
     /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
     #[serde(default)]
     pub kernel: Option<String>,
+    /// The nexthop object that it leads through (`nhid` in `ip route`); `None`: a plain route.
+    #[serde(default)]
+    pub nexthop_object: Option<u32>,
 }
 
 /// One next hop of a kernel route.
@@ -452,6 +455,9 @@ pub struct KernelCounts {
     pub repaired: u64,
     /// Dumps of the table after the first: notifications had been lost, or could not tell what was there.
     pub dumps: u64,
+    /// Groups of nexthop objects that routes lead through now.
+    #[serde(default)]
+    pub nexthop_groups: u64,
 }
 
 /// Which back-end holds the configuration.

@@ -111,6 +111,7 @@ impl ControlApi for Api {
                 refused: counts.refused,
                 repaired: counts.repaired,
                 dumps: counts.dumps,
+                nexthop_groups: counts.groups,
             },
         })
     }
@@ -178,7 +179,11 @@ impl ControlApi for Api {
             Some(state) => claims::doubtful(&self.rib, state).await,
             None => Vec::new(),
         };
-        let troubles = self.rib.fib_troubles(TROUBLES).await;
+        let (troubles, of_objects) = self.rib.fib_troubles(TROUBLES).await;
+        let of_objects = of_objects.map(|message| ProblemItem {
+            resource: "kernel nexthop objects".into(),
+            message,
+        });
         let of_kernel = troubles.into_iter().map(|view| ProblemItem {
             resource: format!("kernel route {}", view.prefix),
             message: view.reason.unwrap_or_else(|| view.state.to_owned()),
@@ -195,6 +200,7 @@ impl ControlApi for Api {
             .chain(of_answers)
             .chain(of_claims)
             .chain(of_kernel)
+            .chain(of_objects)
             .chain(of_sockets)
             .collect())
     }
@@ -477,5 +483,6 @@ fn fib_item(view: FibView) -> FibItem {
         state: view.state.into(),
         reason: view.reason,
         kernel: view.kernel,
+        nexthop_object: view.object,
     }
 }

@@ -220,6 +220,7 @@ fn unknown_node() -> NodeSettings {
         addresses: FamilyMap::default(),
         max_paths: 16,
         route_protocol: PROTOCOL,
+        nexthop_objects: false,
     }
 }
 

@@ -279,6 +279,7 @@ fn index(prefix: IpNet) -> u32 {
 
 fn fib(prefix: &str, kind: &str, next_hops: Vec<FibNextHop>) -> FibItem {
     FibItem {
+        nexthop_object: None,
         prefix: prefix.parse().unwrap(),
         kind: kind.into(),
         device: next_hops.first().and_then(|hop| hop.device.clone()),

@@ -94,6 +94,8 @@ pub struct ClusterExtensions {
     pub max_paths: u16,
     /// Kernel protocol number of our routes.
     pub route_protocol: u8,
+    /// Whether kernel routes lead through nexthop objects.
+    pub nexthop_objects: bool,
     /// Whether a sudden loss of most objects is held back.
     pub mass_withdrawal_guard: MassWithdrawalGuard,
     /// The readable annotations as written, for notes.
@@ -105,6 +107,7 @@ impl Default for ClusterExtensions {
         ClusterExtensions {
             max_paths: 16,
             route_protocol: 12,
+            nexthop_objects: false,
             mass_withdrawal_guard: MassWithdrawalGuard::On,
             said: Vec::new(),
         }
@@ -272,6 +275,7 @@ impl NodeExtensions {
 impl ClusterExtensions {
     pub(crate) fn read(root: &Fields<'_>, problems: &mut Problems) -> Self {
         let (mut max_paths, mut route_protocol, mut guard) = (None, None, None);
+        let mut nexthop_objects = None;
         let said = each(root, problems, |name, text| {
             Some(match name {
                 "max-paths" => take(&mut max_paths, in_range(text, 1, 256), "a number from 1 to 256"),
@@ -280,6 +284,7 @@ impl ClusterExtensions {
                     in_range(text, 5, 255),
                     "a number from 5 to 255",
                 ),
+                "nexthop-objects" => take(&mut nexthop_objects, boolean(text), BOOLEAN),
                 "mass-withdrawal-guard" => take(&mut guard, on_off(text), "on or off"),
                 _ => return None,
             })
@@ -288,6 +293,7 @@ impl ClusterExtensions {
         ClusterExtensions {
             max_paths: max_paths.unwrap_or(defaults.max_paths),
             route_protocol: route_protocol.unwrap_or(defaults.route_protocol),
+            nexthop_objects: nexthop_objects.unwrap_or(defaults.nexthop_objects),
             mass_withdrawal_guard: guard.unwrap_or(defaults.mass_withdrawal_guard),
             said,
         }

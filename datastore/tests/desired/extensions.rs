@@ -206,14 +206,15 @@ fn a_nodes_annotations() {
 
 #[test]
 fn the_clusters_annotations() {
-    let annotations =
-        "pipit.io/max-paths: '4', pipit.io/route-protocol: '200', pipit.io/mass-withdrawal-guard: off";
+    let annotations = "pipit.io/max-paths: '4', pipit.io/route-protocol: '200', pipit.io/nexthop-objects: 'true', \
+         pipit.io/mass-withdrawal-guard: off";
     let plan = plan_n1(&[annotated("BGPConfiguration", "default", annotations, "{}")]);
     let found = &plan.cluster_extensions;
     assert_eq!((found.max_paths, found.route_protocol), (4, 200));
     assert_eq!(found.mass_withdrawal_guard, MassWithdrawalGuard::Off);
     let lowered = lower::node_settings(&plan);
     assert_eq!((lowered.max_paths, lowered.route_protocol), (4, 200));
+    assert!(lowered.nexthop_objects && !plan_n1(&[]).cluster_extensions.nexthop_objects);
     let found = plan_n1(&[]).cluster_extensions;
     assert_eq!((found.max_paths, found.route_protocol), (16, 12));
     assert_eq!(found.mass_withdrawal_guard, MassWithdrawalGuard::On);

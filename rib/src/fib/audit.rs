@@ -90,7 +90,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         let wanted = entry
             .and_then(|entry| desired(entry, &fib.shapes))
             .map(|id| fib.shapes.authored(id));
-        if wanted == Some(found) {
+        if wanted.is_some_and(|wanted| fib.shapes.shows(found, wanted)) {
             return true;
         }
         let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);
@@ -103,8 +103,8 @@ impl<P: FibPrefix> FamilyFib<P> {
         let difference = FibDifference {
             prefix: prefix.into(),
             problem,
-            desired: in_place.map(|wanted| route_words(wanted, &fib.topology)),
-            kernel: Some(route_words(found, &fib.topology)),
+            desired: in_place.map(|wanted| route_words(wanted, fib)),
+            kernel: Some(route_words(found, fib)),
             reason: reason.map(str::to_owned),
             action,
         };
@@ -135,7 +135,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             let difference = FibDifference {
                 prefix: prefix.into(),
                 problem,
-                desired: wanted.map(|wanted| route_words(wanted, &fib.topology)),
+                desired: wanted.map(|wanted| route_words(wanted, fib)),
                 kernel: None,
                 reason: view.reason,
                 action,

@@ -5,7 +5,7 @@ use tracing::debug;
 
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
-use crate::fib::kernel::{Authored, FibOp, FibRefusal};
+use crate::fib::kernel::{Authored, FibOp, FibRefusal, ObjectOp};
 use crate::fib::plan::{Planned, Surroundings};
 use crate::fib::{Fib, FibPrefix};
 
@@ -13,6 +13,13 @@ use crate::fib::{Fib, FibPrefix};
 pub(super) const BATCH: usize = 512;
 /// Batches that may be under way: one that the kernel works on, and the next, so that it need not wait for us.
 const MAX_IN_FLIGHT: usize = 2;
+
+/// What the kernel has been asked for at once.
+#[derive(Debug)]
+pub(super) enum Batch {
+    Routes(Vec<InFlight>),
+    Objects(Vec<ObjectOp>),
+}
 
 /// A change that the kernel has been asked for and has not answered.
 #[derive(Debug)]
@@ -23,9 +30,11 @@ pub(super) enum InFlight {
 
 impl Fib {
     /// The next operations; the caller answers each batch with [`Self::handle_result`], in the order of batches. At
-    /// most two batches and one dump are under way at any time: channels that hold so much never block.
+    /// most two batches and one dump are under way at any time: channels that hold so much never block. Where
+    /// routes lead through nexthop objects, [`Self::poll_work`] has these as well.
     pub fn poll_batch(&mut self) -> Option<Vec<FibOp>> {
-        if self.dump != Dump::Done || self.in_flight.len() >= MAX_IN_FLIGHT {
+        let is_full = self.in_flight.len() >= MAX_IN_FLIGHT;
+        if self.dump != Dump::Done || is_full || self.do_objects_come_first() {
             return None;
         }
         let around = Surroundings {
@@ -52,8 +61,8 @@ impl Fib {
             .collect();
         self.counts.written += ops.len() as u64;
         let batch = ipv4.into_iter().map(InFlight::V4);
-        self.in_flight
-            .push_back(batch.chain(ipv6.into_iter().map(InFlight::V6)).collect());
+        let batch = batch.chain(ipv6.into_iter().map(InFlight::V6)).collect();
+        self.in_flight.push_back(Batch::Routes(batch));
         Some(ops)
     }
 
@@ -69,8 +78,10 @@ impl Fib {
 
     /// What became of the oldest batch. Refusals are in the order of the operations.
     pub fn handle_result(&mut self, refusals: &[FibRefusal]) {
-        let Some(batch) = self.in_flight.pop_front() else {
-            return;
+        let batch = match self.in_flight.pop_front() {
+            Some(Batch::Routes(batch)) => batch,
+            Some(Batch::Objects(ops)) => return self.objects_answered(&ops, refusals),
+            None => return,
         };
         let around = Surroundings {
             shapes: &self.shapes,

@@ -27,6 +27,7 @@ impl Fib {
         };
         self.dump = Dump::Running { again };
         self.topology.begin_dump();
+        self.shapes.objects.begin_dump();
         self.ipv4.begin_dump();
         self.ipv6.begin_dump();
     }
@@ -39,6 +40,7 @@ impl Fib {
         if self.topology.end_dump() && self.is_loaded {
             self.events.push_back(FibEvent::AddressesChanged);
         }
+        self.shapes.objects.end_dump();
         self.learner.touch_all(&self.topology);
         self.stir.all = true;
         let lost = self.ipv4.end_dump() + self.ipv6.end_dump();

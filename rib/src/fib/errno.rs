@@ -9,6 +9,8 @@ pub(crate) const EEXIST: i32 = 17;
 const ENOMEM: i32 = 12;
 const ENODEV: i32 = 19;
 const EINVAL: i32 = 22;
+/// The kernel does not know such a request.
+pub(crate) const EOPNOTSUPP: i32 = 95;
 const ENETDOWN: i32 = 100;
 const ENETUNREACH: i32 = 101;
 const ENOBUFS: i32 = 105;

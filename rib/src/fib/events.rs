@@ -27,6 +27,7 @@ impl Fib {
         for event in events {
             self.handle_event(event);
         }
+        self.judge_resistance();
         if self.dump == Dump::Done {
             self.resolve_again();
         }
@@ -57,7 +58,12 @@ impl Fib {
                     self.wants_dump();
                 }
             }
-            KernelEvent::ObjectGone { id } => self.drop_object(id),
+            KernelEvent::Object {
+                id,
+                protocol,
+                content,
+            } => self.object_found(id, protocol, &content),
+            KernelEvent::ObjectGone { id } => self.object_gone(id),
             KernelEvent::Route {
                 table,
                 prefix,
@@ -67,7 +73,7 @@ impl Fib {
             } => {
                 let authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
-                    self.own_route(prefix, &authored, is_replacement);
+                    self.own_route(prefix, &authored.without_hops(), is_replacement);
                 } else {
                     self.foreign_route(table, prefix, authored, is_replacement);
                 }
@@ -80,6 +86,7 @@ impl Fib {
             } => {
                 let gone = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
+                    let gone = gone.without_hops();
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
                     let route = gone.route.clone();
@@ -112,6 +119,7 @@ impl Fib {
                     for prefix in self.topology.drop_objects_of(index) {
                         self.others_changed(prefix);
                     }
+                    self.drop_objects_through(index);
                 }
                 // Unknown before: a dump is under way, and routes may have been told of before their link.
                 if old.is_none_or(|old| old.is_up) && !is_up {
@@ -222,7 +230,7 @@ impl Fib {
     }
 
     /// Another program's routes to a prefix changed.
-    fn others_changed(&mut self, prefix: IpNet) {
+    pub(super) fn others_changed(&mut self, prefix: IpNet) {
         self.touch(prefix);
         self.stir_net(prefix);
         // After a dump everything is looked at.
@@ -236,6 +244,7 @@ impl Fib {
         for prefix in self.topology.drop_device(index) {
             self.others_changed(prefix);
         }
+        self.drop_objects_through(index);
         let routes = self.shapes.routes_through(index);
         if routes.is_empty() {
             return;
@@ -243,17 +252,6 @@ impl Fib {
         let is_ambiguous = self.ipv4.drop_device(index, &routes, &self.shapes)
             | self.ipv6.drop_device(index, &routes, &self.shapes);
         if is_ambiguous {
-            self.wants_dump();
-        }
-    }
-
-    /// Only others' routes lead through objects; one of our number that did was somebody else's work, and a dump shows
-    /// whether it is still there.
-    fn drop_object(&mut self, id: u32) {
-        for prefix in self.topology.drop_object(id) {
-            self.others_changed(prefix);
-        }
-        if self.shapes.uses_object(id) {
             self.wants_dump();
         }
     }

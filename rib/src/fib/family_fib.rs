@@ -21,11 +21,38 @@ pub(crate) enum Outcome {
     Ambiguous,
 }
 
+/// How many prefixes' route is each of those that were ever there.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    prefixes: Vec<u32>,
+    /// One has become nobody's since that was last asked.
+    has_abandoned: bool,
+}
+
+impl Counts {
+    pub(super) fn set_actual(&mut self, entry: &mut Entry, new: Option<RouteId>) {
+        if let Some(old) = entry.actual() {
+            let count = &mut self.prefixes[old.0 as usize];
+            *count -= 1;
+            self.has_abandoned |= *count == 0;
+        }
+        if let Some(new) = new {
+            let at = new.0 as usize;
+            if at >= self.prefixes.len() {
+                self.prefixes.resize(at + 1, 0);
+            }
+            self.prefixes[at] += 1;
+        }
+        entry.set_actual(new);
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct FamilyFib<P> {
     pub(super) entries: Entries<P>,
-    dirty: VecDeque<P>,
+    pub(super) dirty: VecDeque<P>,
+    counts: Counts,
     pub(super) exceptions: Exceptions<P>,
 }
 
@@ -34,6 +61,7 @@ impl<P> Default for FamilyFib<P> {
         FamilyFib {
             entries: Entries::default(),
             dirty: VecDeque::new(),
+            counts: Counts::default(),
             exceptions: Exceptions::default(),
         }
     }
@@ -60,6 +88,32 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     pub(crate) fn wanted(&self, prefix: P) -> Option<TargetId> {
         self.entries.get(prefix)?.wanted()
+    }
+
+    /// What the kernel has for a prefix.
+    pub(crate) fn actual(&self, prefix: P) -> Option<RouteId> {
+        self.entries.get(prefix)?.actual()
+    }
+
+    /// How many kernel routes of ours are one of these, those left over included.
+    pub(crate) fn users(&self, routes: &[RouteId]) -> usize {
+        let count = |id: &RouteId| self.counts.prefixes.get(id.0 as usize).copied().unwrap_or(0) as usize;
+        let exceptions = &self.exceptions;
+        let left_over = exceptions
+            .extra
+            .values()
+            .chain(exceptions.doubles.values())
+            .flatten();
+        routes.iter().map(count).sum::<usize>() + left_over.filter(|id| routes.contains(id)).count()
+    }
+
+    /// Whether a route has become nobody's since the last time.
+    pub(crate) fn take_abandoned(&mut self) -> bool {
+        std::mem::take(&mut self.counts.has_abandoned)
+    }
+
+    pub(crate) fn has_abandoned(&self) -> bool {
+        self.counts.has_abandoned
     }
 
     /// Whether the kernel has a route of ours with this metric.
@@ -174,6 +228,11 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// The kernel dropped a device's routes without a word; `routes` (sorted) name them all. Says whether it cannot
     /// be told what is there now.
     pub(crate) fn drop_device(&mut self, device: u32, routes: &[RouteId], shapes: &Shapes) -> bool {
+        self.drop_routes(routes, |route| shapes.route(route).uses_only(device))
+    }
+
+    /// The same for any reason; `is_gone` says which of them are not there any more for certain.
+    pub(crate) fn drop_routes(&mut self, routes: &[RouteId], is_gone: impl Fn(RouteId) -> bool) -> bool {
         let mut is_ambiguous = false;
         for (prefix, entry) in self.entries.iter_mut() {
             if entry.has(Flag::Unseen) {
@@ -188,11 +247,11 @@ impl<P: FibPrefix> FamilyFib<P> {
                 is_ambiguous |= entry.has(Flag::InFlight);
                 continue;
             }
-            if entry.has(Flag::InFlight) || !shapes.route(actual).uses_only(device) {
+            if entry.has(Flag::InFlight) || !is_gone(actual) {
                 is_ambiguous = true;
                 continue;
             }
-            entry.set_actual(None);
+            self.counts.set_actual(entry, None);
             mark(&mut self.dirty, prefix, entry);
         }
         let is_left_over = |id: &RouteId| routes.binary_search(id).is_ok();
@@ -213,7 +272,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         for (prefix, entry) in self.entries.iter_mut() {
             if entry.has(Flag::Unseen) {
                 entry.put(Flag::Unseen, false);
-                entry.set_actual(None);
+                self.counts.set_actual(entry, None);
                 lost += usize::from(entry.wanted().is_some());
                 mark(&mut self.dirty, prefix, entry);
             }
@@ -257,7 +316,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             Some(_) if was_seen && !is_replacement => return Outcome::Ambiguous,
             _ => {}
         }
-        entry.set_actual(Some(route));
+        self.counts.set_actual(entry, Some(route));
         let is_wanted = desired(entry, shapes) == Some(route);
         mark(&mut self.dirty, prefix, entry);
         if is_wanted || entry.has(Flag::Adopted) {
@@ -290,7 +349,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             // Old news, of a route that we replaced since, or one next hop of several.
             return Outcome::Ambiguous;
         }
-        entry.set_actual(None);
+        self.counts.set_actual(entry, None);
         entry.put(Flag::Unseen, false);
         mark(&mut self.dirty, prefix, entry);
         if gone.is_none() {
@@ -325,7 +384,8 @@ impl<P: FibPrefix> FamilyFib<P> {
                 self.exceptions.refused.remove(&prefix);
             }
             let before = planned.len();
-            self.exceptions.plan(prefix, entry, around, planned);
+            self.exceptions
+                .plan(prefix, entry, &mut self.counts, around, planned);
             entry.put(Flag::InFlight, planned.len() > before);
             let is_empty = entry.wanted().is_none() && entry.actual().is_none() && planned.len() == before;
             if is_empty && !self.exceptions.extra.contains_key(&prefix) {
@@ -349,6 +409,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         let FamilyFib {
             entries,
             dirty,
+            counts,
             exceptions,
         } = self;
         let Some(entry) = entries.get_mut(prefix) else {
@@ -366,7 +427,7 @@ impl<P: FibPrefix> FamilyFib<P> {
                     exceptions.extra.entry(prefix).or_default().push(actual);
                 }
                 exceptions.forget_extra(prefix, metric, shapes);
-                entry.set_actual(Some(planned.route));
+                counts.set_actual(entry, Some(planned.route));
                 if around.is_taken(prefix, planned.route) {
                     // Its place was taken from ours while the replacement was on its way.
                     outcome = Outcome::Ambiguous;
@@ -374,7 +435,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             }
             (FibOpKind::Delete, None) => {
                 match current {
-                    Some(actual) if actual == planned.route => entry.set_actual(None),
+                    Some(actual) if actual == planned.route => counts.set_actual(entry, None),
                     // One of two with this metric: the kernel may have taken either.
                     Some(_) => outcome = Outcome::Ambiguous,
                     None => exceptions.forget_extra(prefix, metric, shapes),

@@ -114,6 +114,13 @@ impl<P: Prefix> ForeignTable<P> {
         self.drop_where(|route| route.object == Some(id))
     }
 
+    /// Whether a route leads through a nexthop object.
+    pub(crate) fn uses_object(&self, id: u32) -> bool {
+        self.slab
+            .iter()
+            .any(|(_, foreign)| foreign.route.object == Some(id))
+    }
+
     /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier; the prefixes
     /// concerned.
     pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<P> {

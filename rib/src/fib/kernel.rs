@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+use crate::fib::objects;
+
 /// One next hop of a kernel route.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KernelHop {
@@ -39,7 +41,8 @@ pub struct KernelRoute {
     /// Preferred source address of packets that this host itself sends (RTA_PREFSRC).
     pub source: Option<IpAddr>,
     /// The nexthop object that it leads through (RTA_NH_ID); its next hops are what that held when the kernel spoke.
-    /// Others use them; we write plain routes ([ADR 4](../../../docs/adr/0004-plain-routes.md)).
+    /// Others use them, and we where the setting says so ([ADR 4](../../../docs/adr/0004-plain-routes.md)): then its
+    /// next hops are left out here, since they are the object's.
     pub object: Option<u32>,
 }
 
@@ -48,6 +51,19 @@ pub struct KernelRoute {
 pub(crate) struct Authored {
     pub(crate) protocol: u8,
     pub(crate) route: KernelRoute,
+}
+
+impl Authored {
+    /// What an object of ours holds is not its routes'.
+    pub(crate) fn without_hops(&self) -> Authored {
+        let mut route = self.clone();
+        if let (Some(id), KernelAction::Unicast(hops)) = (self.route.object, &mut route.route.action)
+            && objects::is_in_range(id)
+        {
+            hops.clear();
+        }
+        route
+    }
 }
 
 /// Which table a route is in.
@@ -88,7 +104,7 @@ impl KernelRoute {
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
         match &self.action {
-            KernelAction::Unicast(hops) => hops.iter().all(|hop| hop.device == device),
+            KernelAction::Unicast(hops) => !hops.is_empty() && hops.iter().all(|hop| hop.device == device),
             KernelAction::Blackhole | KernelAction::Other(_) => false,
         }
     }
@@ -162,6 +178,15 @@ pub enum KernelEvent {
         /// The network on the link.
         net: IpNet,
     },
+    /// A nexthop object is there, or holds something else.
+    Object {
+        /// Its number.
+        id: u32,
+        /// Who wrote it (nh_protocol).
+        protocol: u8,
+        /// What it leads to.
+        content: ObjectContent,
+    },
     /// A nexthop object is gone: the kernel drops, without a word, the IPv4 routes through it.
     ObjectGone {
         /// Its number.
@@ -169,6 +194,30 @@ pub enum KernelEvent {
     },
     /// Events were lost.
     Overrun,
+}
+
+/// What a nexthop object leads to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ObjectContent {
+    /// One gateway; its weight is one.
+    Hop(KernelHop),
+    /// Other objects, each with a weight from 1.
+    Group(SmallVec<[(u32, u8); 2]>),
+    /// What pipit never writes.
+    Other,
+}
+
+/// One change to the kernel's nexthop objects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ObjectOp {
+    /// Its number.
+    pub id: u32,
+    /// What to do. All routes through an object follow its replacement, and go with its deletion.
+    pub kind: FibOpKind,
+    /// Protocol number to mark it with.
+    pub protocol: u8,
+    /// What to write.
+    pub content: ObjectContent,
 }
 
 /// One change to the kernel's table.
@@ -193,6 +242,15 @@ pub enum FibOpKind {
     Replace,
     /// Remove ours with this metric.
     Delete,
+}
+
+/// What the kernel is asked for at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FibWork {
+    /// Changes of routes.
+    Routes(Vec<FibOp>),
+    /// Changes of nexthop objects.
+    Objects(Vec<ObjectOp>),
 }
 
 /// Why the kernel refused one change.

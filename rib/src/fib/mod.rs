@@ -25,9 +25,11 @@ mod events;
 mod family_fib;
 mod fights;
 mod foreign;
+mod grouped;
 mod host_routes;
 mod kernel;
 mod learn;
+mod objects;
 mod plan;
 mod protocol;
 mod resolve;
@@ -45,18 +47,22 @@ use std::time::{Duration, Instant};
 
 pub use audit::{Audit, FibDifference};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-pub use kernel::{FibOp, FibOpKind, FibRefusal, KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
+pub use kernel::{
+    FibOp, FibOpKind, FibRefusal, FibWork, KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent,
+    ObjectOp, Table,
+};
 pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};
 use pipit_bgp::{Family, FamilyMap, Prefix};
 pub use resolve::Reachability;
 pub use target::{FibAction, FibTarget, Hop, Tunnel};
 pub use view::{FibHopView, FibView};
 
-use crate::fib::batch::InFlight;
+use crate::fib::batch::Batch;
 use crate::fib::dump::Dump;
 use crate::fib::events::Damage;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::fights::Fights;
+use crate::fib::grouped::Resistance;
 use crate::fib::learn::Learner;
 use crate::fib::protocol::Protocols;
 use crate::fib::resolve::Topology;
@@ -98,6 +104,8 @@ pub struct FibCounts {
     pub dumps: u64,
     /// Operations handed out.
     pub written: u64,
+    /// Groups of nexthop objects in the kernel now.
+    pub groups: u64,
     /// Sets of next hops looked at again because something that they depend on changed.
     pub resolved: u64,
 }
@@ -116,7 +124,12 @@ pub struct Fib {
     dump: Dump,
     is_loaded: bool,
     may_sweep: bool,
-    in_flight: VecDeque<Vec<InFlight>>,
+    in_flight: VecDeque<Batch>,
+    /// Objects changed by other hands while ours were at work.
+    is_object_doubtful: bool,
+    /// See [`Self::hold_back`].
+    is_held_back: bool,
+    resistance: Resistance,
     /// What the kernel finds in the way was tried again although a dump showed nothing. If it is still there, the
     /// next dump will not show it either.
     is_puzzled: bool,
@@ -148,6 +161,9 @@ impl Fib {
             is_loaded: false,
             may_sweep: false,
             in_flight: VecDeque::new(),
+            is_object_doubtful: false,
+            is_held_back: false,
+            resistance: Resistance::default(),
             is_puzzled: false,
             stir: Stir::default(),
             damage: Damage::default(),
@@ -180,7 +196,11 @@ impl Fib {
             self.shapes
                 .target_id(normal::<P>(target), P::FAMILY, &self.topology)
         });
-        P::family_of(self).set(prefix, target);
+        if self.shapes.objects.is_idle() {
+            P::family_of(self).set(prefix, target);
+        } else {
+            self.put_grouped(prefix, target);
+        }
     }
 
     /// Whether this is what the kernel is to have for a prefix.
@@ -238,16 +258,18 @@ impl Fib {
         for prefix in self.fights.due(now) {
             self.touch(prefix);
         }
+        self.trust_again(now);
         if self.retry_at.is_some_and(|at| at > now) {
             return;
         }
-        if self.ipv4.refused_count() + self.ipv6.refused_count() == 0 {
+        if !self.has_refused() {
             (self.retry_at, self.retry_wait) = (None, FIRST_RETRY);
             return;
         }
         if self.retry_at.is_some() {
             self.ipv4.retry(|_| true);
             self.ipv6.retry(|_| true);
+            self.retry_objects();
             self.retry_wait = (self.retry_wait * 2).min(LONGEST_RETRY);
         }
         self.retry_at = Some(now + self.retry_wait);
@@ -255,10 +277,17 @@ impl Fib {
 
     /// When [`Self::handle_timeout`] is due next; `None`: nothing waits.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let is_refused = self.ipv4.refused_count() + self.ipv6.refused_count() > 0;
+        let is_refused = self.has_refused();
         // A refusal since the last call has no date yet: the time is asked for.
         let retry = self.retry_at.or(self.now).filter(|_| is_refused);
-        [retry, self.fights.next_due()].into_iter().flatten().min()
+        [retry, self.fights.next_due(), self.resistance.until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn has_refused(&self) -> bool {
+        self.ipv4.refused_count() + self.ipv6.refused_count() > 0 || self.shapes.objects.has_refused()
     }
 
     /// The time as last told.
@@ -289,11 +318,15 @@ impl Fib {
             && self.in_flight.is_empty()
             && !self.ipv4.has_dirty()
             && !self.ipv6.has_dirty()
+            && self.are_objects_settled()
     }
 
     /// Counts since the start.
     pub fn counts(&self) -> FibCounts {
-        self.counts
+        FibCounts {
+            groups: self.shapes.objects.group_count() as u64,
+            ..self.counts
+        }
     }
 
     /// How often a route of ours that others had removed or changed was put back.

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::fib::FibPrefix;
 use crate::fib::entry::{Entry, Flag};
+use crate::fib::family_fib::Counts;
 use crate::fib::kernel::FibOpKind;
 use crate::fib::resolve::Topology;
 use crate::fib::shapes::{RouteId, Shapes};
@@ -74,6 +75,7 @@ impl<P: FibPrefix> Exceptions<P> {
         &mut self,
         prefix: P,
         entry: &mut Entry,
+        counts: &mut Counts,
         around: &Surroundings<'_>,
         planned: &mut Vec<Planned<P>>,
     ) {
@@ -83,7 +85,7 @@ impl<P: FibPrefix> Exceptions<P> {
             let mut gone = Some(double);
             if Some(double) == wanted {
                 gone = entry.actual();
-                entry.set_actual(wanted);
+                counts.set_actual(entry, wanted);
             }
             planned.extend(gone.filter(|gone| Some(*gone) != wanted).map(|route| Planned {
                 prefix,
@@ -92,7 +94,9 @@ impl<P: FibPrefix> Exceptions<P> {
             }));
         }
         if let Some(route) = wanted {
-            self.prefer(prefix, entry, shapes.metric(route), shapes);
+            self.prefer(prefix, entry, counts, shapes.metric(route), shapes);
+            // What is there now may be as good as what was.
+            wanted = desired(entry, shapes);
             // A replacement would hit whichever route of this metric comes first. What we have under another metric
             // is out of date, and goes.
             let is_in_place = entry.actual() == wanted;
@@ -124,7 +128,7 @@ impl<P: FibPrefix> Exceptions<P> {
     }
 
     /// Of several kernel routes of ours the one with the wanted metric is the one to work on.
-    fn prefer(&mut self, prefix: P, entry: &mut Entry, metric: u32, shapes: &Shapes) {
+    fn prefer(&mut self, prefix: P, entry: &mut Entry, counts: &mut Counts, metric: u32, shapes: &Shapes) {
         let actual = entry.actual();
         if actual.is_some_and(|actual| shapes.metric(actual) == metric) {
             return;
@@ -135,7 +139,7 @@ impl<P: FibPrefix> Exceptions<P> {
         let Some(at) = extra.iter().position(|id| shapes.metric(*id) == metric) else {
             return;
         };
-        entry.set_actual(Some(extra.remove(at)));
+        counts.set_actual(entry, Some(extra.remove(at)));
         extra.extend(actual);
         if extra.is_empty() {
             self.extra.remove(&prefix);
@@ -160,5 +164,6 @@ impl<P: FibPrefix> Exceptions<P> {
 
 /// What should be in the kernel now.
 pub(super) fn desired(entry: &Entry, shapes: &Shapes) -> Option<RouteId> {
-    shapes.resolved(entry.wanted()?).ok()
+    let wanted = shapes.resolved(entry.wanted()?).ok()?;
+    Some(shapes.as_good(wanted, entry.actual()))
 }

@@ -91,7 +91,7 @@ impl Fib {
         let shapes = &self.shapes;
         let is_carried = |protocol: u8| {
             let of = |id| shapes.authored(id).protocol == protocol;
-            self.ipv4.routes().any(of) || self.ipv6.routes().any(of)
+            self.ipv4.routes().any(of) || self.ipv6.routes().any(of) || shapes.objects.carries(protocol)
         };
         self.protocols.former.retain(|protocol| is_carried(*protocol));
     }

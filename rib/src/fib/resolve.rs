@@ -109,6 +109,10 @@ impl Topology {
         self.is_apart = true;
     }
 
+    pub(crate) fn is_apart(&self) -> bool {
+        self.is_apart
+    }
+
     /// A dump starts: a new picture is drawn.
     pub(crate) fn begin_dump(&mut self) {
         self.incoming = Some(Picture::default());
@@ -218,6 +222,15 @@ impl Topology {
     /// Forgets the routes that the kernel dropped with a nexthop object; their prefixes.
     pub(crate) fn drop_object(&mut self, id: u32) -> Vec<IpNet> {
         self.drop_from_all(|table| table.drop_object(id), |table| table.drop_object(id))
+    }
+
+    /// Whether another program's route leads through a nexthop object.
+    pub(crate) fn uses_object(&self, id: u32) -> bool {
+        let picture = &self.current;
+        picture.ipv4.uses_object(id)
+            || picture.ipv6.uses_object(id)
+            || picture.beside.ipv4.uses_object(id)
+            || picture.beside.ipv6.uses_object(id)
     }
 
     /// Forgets the routes that the kernel dropped with the nexthop objects of a device; their prefixes.
@@ -348,7 +361,7 @@ impl Topology {
             .map(|(&index, _)| index)
     }
 
-    fn has_carrier(&self, device: u32) -> bool {
+    pub(crate) fn has_carrier(&self, device: u32) -> bool {
         self.current
             .links
             .get(&device)

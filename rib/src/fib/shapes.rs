@@ -10,7 +10,8 @@ use ipnet::IpNet;
 use pipit_bgp::{Family, FamilyMap};
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
+use crate::fib::objects::{self, Objects, SetId, Ways};
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::target::{FibAction, FibTarget};
 
@@ -27,6 +28,8 @@ struct Target {
     target: FibTarget,
     family: Family,
     resolved: Result<RouteId, Parked>,
+    /// Its next hops as nexthop objects know them.
+    set: Option<SetId>,
 }
 
 /// See the module.
@@ -41,6 +44,9 @@ pub(crate) struct Shapes {
     by_next_hop: BTreeMap<IpAddr, SmallVec<[TargetId; 2]>>,
     routes: Vec<Authored>,
     route_ids: HashMap<Authored, RouteId, foldhash::fast::RandomState>,
+    /// Routes through a nexthop object of ours.
+    by_object: BTreeMap<u32, SmallVec<[RouteId; 1]>>,
+    pub(crate) objects: Objects,
     /// Neighbouring prefixes mostly share their target.
     last: FamilyMap<Option<(FibTarget, TargetId)>>,
 }
@@ -49,6 +55,7 @@ impl Shapes {
     /// Protocol number and preferred source of what is resolved from now on.
     pub(crate) fn set_marks(&mut self, protocol: u8, source: FamilyMap<Option<IpAddr>>) {
         (self.protocol, self.source) = (protocol, source);
+        self.objects.set_protocol(protocol);
     }
 
     pub(crate) fn route_id(&mut self, route: &Authored) -> RouteId {
@@ -56,6 +63,9 @@ impl Shapes {
             return id;
         }
         let id = RouteId(self.routes.len() as u32);
+        if let Some(object) = route.route.object.filter(|object| objects::is_in_range(*object)) {
+            self.by_object.entry(object).or_default().push(id);
+        }
         self.routes.push(route.clone());
         self.route_ids.insert(route.clone(), id);
         id
@@ -78,6 +88,73 @@ impl Shapes {
         self.routes
             .iter()
             .any(|authored| authored.route.object == Some(id))
+    }
+
+    /// Routes through a nexthop object of ours.
+    pub(crate) fn routes_by(&self, object: u32) -> &[RouteId] {
+        self.by_object.get(&object).map_or(&[], |routes| routes)
+    }
+
+    /// What is right in the place of a resolved target: the kernel's own route where that leads through another group
+    /// of the same next hops.
+    pub(crate) fn as_good(&self, wanted: RouteId, actual: Option<RouteId>) -> RouteId {
+        match actual {
+            Some(actual) if actual != wanted && !self.objects.is_idle() => {
+                let [this, that] = [wanted, actual].map(|id| self.authored(id));
+                let owner = |of: &Authored| of.route.object.and_then(|id| self.objects.owner(id));
+                let is_alike = owner(this).is_some()
+                    && owner(this) == owner(that)
+                    && this.protocol == that.protocol
+                    && (this.route.metric, this.route.source) == (that.route.metric, that.route.source);
+                if is_alike { actual } else { wanted }
+            }
+            _ => wanted,
+        }
+    }
+
+    /// The set of next hops that a target's routes lead through as a group now.
+    pub(crate) fn set_in_use(&self, id: TargetId) -> Option<SetId> {
+        let target = &self.targets[id.0 as usize];
+        let route = target.resolved.as_ref().ok()?;
+        target.set.filter(|_| self.route(*route).object.is_some())
+    }
+
+    /// A group of an earlier life, through which a route leads that is wanted through `target`, is that target's, if
+    /// it holds the same.
+    pub(crate) fn adopt(&mut self, actual: RouteId, target: TargetId, topology: &Topology) {
+        if let Some(object) = self.route(actual).object
+            && let Some(set) = self.set(target)
+            && self.objects.adopt(object, set)
+        {
+            // Nobody has written through the group that it spares us.
+            self.resolve_sets(&[set], topology);
+        }
+    }
+
+    /// Whether what the kernel shows is this route; with it the kernel shows what its object holds, unless
+    /// net.ipv4.nexthop_compat_mode is off.
+    pub(crate) fn shows(&self, shown: &Authored, route: &Authored) -> bool {
+        let (KernelAction::Unicast(shown_hops), Some(object)) = (&shown.route.action, route.route.object)
+        else {
+            return shown == route;
+        };
+        let is_told = shown_hops.iter().any(|hop| hop.device != 0);
+        let is_right = self.objects.wanted_ways(object) == Some(shown_hops);
+        shown.without_hops() == *route && (is_right || !is_told)
+    }
+
+    /// As the kernel shows it: next hops of ours that stand in an object are filled in.
+    pub(crate) fn filled(&self, authored: &Authored) -> Authored {
+        let mut filled = authored.clone();
+        if let (Some(object), KernelAction::Unicast(hops)) = (authored.route.object, &mut filled.route.action)
+            && hops.is_empty()
+        {
+            let there = self.objects.ways_of(object);
+            *hops = there
+                .or_else(|| self.objects.wanted_ways(object).cloned())
+                .unwrap_or_default();
+        }
+        filled
     }
 
     /// Routes through this device.
@@ -114,7 +191,6 @@ impl Shapes {
 
     fn add_target(&mut self, target: &FibTarget, family: Family, topology: &Topology) -> TargetId {
         let id = TargetId(self.targets.len() as u32);
-        let resolved = self.resolve(target, family, topology);
         if let FibAction::Via(hops) = &target.action {
             for hop in hops {
                 let targets = self.by_next_hop.entry(hop.next_hop).or_default();
@@ -126,9 +202,11 @@ impl Shapes {
         self.targets.push(Target {
             target: target.clone(),
             family,
-            resolved,
+            resolved: Err(Parked::WithoutNextHop),
+            set: None,
         });
         self.target_ids[family].insert(target.clone(), id);
+        self.resolve_again(id, topology);
         id
     }
 
@@ -146,12 +224,20 @@ impl Shapes {
 
     /// Resolves a target anew; whether the outcome changed.
     pub(crate) fn resolve_again(&mut self, id: TargetId, topology: &Topology) -> bool {
-        let Target { target, family, .. } = &self.targets[id.0 as usize];
+        let Target {
+            target, family, set, ..
+        } = &self.targets[id.0 as usize];
         let (target, family) = (target.clone(), *family);
-        let resolved = self.resolve(&target, family, topology);
+        let mut set = *set;
+        if let FibAction::Via(hops) = &target.action
+            && self.objects.is_on()
+        {
+            set = Some(self.objects.set_of(family, hops, id));
+        }
+        let resolved = self.resolve(&target, family, set, topology);
         let entry = &mut self.targets[id.0 as usize];
         let is_changed = entry.resolved != resolved;
-        entry.resolved = resolved;
+        (entry.resolved, entry.set) = (resolved, set);
         is_changed
     }
 
@@ -159,14 +245,17 @@ impl Shapes {
         &mut self,
         target: &FibTarget,
         family: Family,
+        set: Option<SetId>,
         topology: &Topology,
     ) -> Result<RouteId, Parked> {
+        let mut object = None;
         let action = match &target.action {
             FibAction::Blackhole => KernelAction::Blackhole,
             FibAction::Via(hops) => {
-                let mut ways = topology.resolve_all(hops)?;
-                merge(&mut ways);
-                KernelAction::Unicast(ways)
+                let ways = topology.resolve_all(hops).map(merged);
+                object = set.and_then(|set| self.group(set, ways.as_ref().ok(), topology));
+                // What a group holds is not the route's.
+                KernelAction::Unicast(if object.is_some() { Ways::new() } else { ways? })
             }
         };
         // A blackhole sends nothing. An address that is not there cannot be preferred: the kernel would refuse the route.
@@ -179,18 +268,49 @@ impl Shapes {
             action,
             metric: target.metric,
             source,
-            object: None,
+            object,
         };
         let protocol = self.protocol;
         Ok(self.route_id(&Authored { protocol, route }))
+    }
+
+    fn group(&mut self, set: SetId, ways: Option<&Ways>, topology: &Topology) -> Option<u32> {
+        let has_carrier = ways.is_some_and(|ways| ways.iter().all(|way| topology.has_carrier(way.device)));
+        self.objects.group_for(set, ways, has_carrier)
+    }
+
+    /// Resolves anew what leads to these next hops; the targets that lead elsewhere now.
+    pub(crate) fn resolve_sets(&mut self, sets: &[SetId], topology: &Topology) -> Vec<TargetId> {
+        let mut targets: Vec<TargetId> = sets
+            .iter()
+            .flat_map(|set| self.objects.targets(*set).iter().copied())
+            .collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets.retain(|&id| self.resolve_again(id, topology));
+        targets
+    }
+
+    /// What the kernel refused of these targets' next hops is tried again.
+    pub(crate) fn forgive(&mut self, targets: &[TargetId]) {
+        for target in targets {
+            if let Some(set) = self.targets[target.0 as usize].set {
+                self.objects.forgive(set);
+            }
+        }
+    }
+
+    /// The set of a target's next hops, once objects were asked for.
+    pub(crate) fn set(&self, target: TargetId) -> Option<SetId> {
+        self.targets[target.0 as usize].set
     }
 }
 
 /// Brings ways out into the order in which the decoder has them too. Two BGP next hops behind one gateway are one way
 /// out with the weight of both.
-fn merge(ways: &mut SmallVec<[KernelHop; 1]>) {
+fn merged(mut ways: Ways) -> Ways {
     ways.sort_unstable();
-    let mut merged: SmallVec<[KernelHop; 1]> = SmallVec::new();
+    let mut merged = Ways::new();
     for way in ways.drain(..) {
         match merged.last_mut() {
             Some(last) if (last.gateway, last.device) == (way.gateway, way.device) => {
@@ -203,5 +323,5 @@ fn merge(ways: &mut SmallVec<[KernelHop; 1]>) {
     if let [only] = merged.as_mut_slice() {
         only.weight = 1;
     }
-    *ways = merged;
+    merged
 }

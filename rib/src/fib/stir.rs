@@ -70,6 +70,7 @@ impl Fib {
         concerned.dedup();
         let mut changed = Vec::new();
         self.counts.resolved += concerned.len() as u64;
+        self.shapes.forgive(&concerned);
         for &id in &concerned {
             if self.shapes.resolve_again(id, &self.topology) {
                 changed.push(id);
@@ -78,6 +79,11 @@ impl Fib {
         if !changed.is_empty() {
             self.ipv4.touch_targets(&changed);
             self.ipv6.touch_targets(&changed);
+            // Some may have nowhere to go any more.
+            self.shapes.objects.moves += self.ipv4.dirty.len() + self.ipv6.dirty.len();
+        }
+        if all {
+            self.survey_objects();
         }
         self.retry(&concerned, &devices, all);
         self.report_next_hops(all, &nets);

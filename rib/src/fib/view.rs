@@ -36,6 +36,8 @@ pub struct FibView {
     pub reason: Option<String>,
     /// What the kernel has in its place, as `ip route` says it; `None`: nothing else than this.
     pub kernel: Option<String>,
+    /// The nexthop object that it leads through (`nhid` in `ip route`).
+    pub object: Option<u32>,
 }
 
 /// One next hop, for people.
@@ -104,12 +106,7 @@ impl Fib {
             state => state,
         };
         let actual = shown.actual;
-        FibView::new(
-            prefix,
-            self.protocols.current(),
-            &Shown { state, actual },
-            &self.topology,
-        )
+        FibView::new(prefix, self.protocols.current(), &Shown { state, actual }, self)
     }
 }
 
@@ -124,13 +121,14 @@ impl<P: FibPrefix> FamilyFib<P> {
     pub(super) fn shown<'a>(&self, prefix: P, shapes: &'a Shapes) -> Option<Shown<'a>> {
         let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
+        let wanted = |resolved| shapes.as_good(resolved, entry.actual());
         let state = match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
             (None, Some(actual)) => State::Removing(route(actual)),
-            (Some(wanted), actual) => match (shapes.resolved(wanted), actual) {
+            (Some(target), actual) => match (shapes.resolved(target).map(wanted), actual) {
                 (Err(_), Some(actual)) => State::Removing(route(actual)),
-                (Err(parked), None) => State::Parked(shapes.target(wanted), parked),
+                (Err(parked), None) => State::Parked(shapes.target(target), parked),
                 (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
                 (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
@@ -148,8 +146,10 @@ impl<P: FibPrefix> FamilyFib<P> {
 }
 
 impl FibView {
-    fn new(prefix: IpNet, protocol: u8, shown: &Shown<'_>, topology: &Topology) -> Self {
+    fn new(prefix: IpNet, protocol: u8, shown: &Shown<'_>, fib: &Fib) -> Self {
         let Shown { state, actual } = shown;
+        let topology = &fib.topology;
+        let mut object = None;
         let (kind, next_hops, metric, protocol) = match state {
             State::Parked(target, _) => {
                 let (kind, next_hops, metric) = of_target(target);
@@ -163,7 +163,8 @@ impl FibView {
             | State::Removing(route)
             | State::Conflict(route)
             | State::Refused(route, _) => {
-                let (kind, next_hops, metric) = of_route(&route.route, topology);
+                let (kind, next_hops, metric) = of_route(&fib.shapes.filled(route).route, topology);
+                object = route.route.object;
                 (kind, next_hops, metric, route.protocol)
             }
         };
@@ -173,7 +174,7 @@ impl FibView {
             State::Pending(_) | State::Delayed(_) | State::Refused(..) => *actual,
             State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
         };
-        let kernel = kernel.map(|there| route_words(there, topology));
+        let kernel = kernel.map(|there| route_words(there, fib));
         let (state, reason) = words(prefix, state, topology);
         FibView {
             prefix,
@@ -185,6 +186,7 @@ impl FibView {
             state,
             reason,
             kernel,
+            object,
         }
     }
 }
@@ -248,8 +250,8 @@ fn of_route(route: &KernelRoute, topology: &Topology) -> (&'static str, Vec<FibH
 }
 
 /// As `ip route` says it, without the prefix.
-pub(super) fn route_words(authored: &Authored, topology: &Topology) -> String {
-    let Authored { protocol, route } = authored;
+pub(super) fn route_words(authored: &Authored, fib: &Fib) -> String {
+    let (Authored { protocol, route }, topology) = (&fib.shapes.filled(authored), &fib.topology);
     let mut words = match &route.action {
         KernelAction::Blackhole => vec!["blackhole".to_owned()],
         KernelAction::Other(kind) => vec![format!("type {kind}")],
@@ -271,6 +273,7 @@ pub(super) fn route_words(authored: &Authored, topology: &Topology) -> String {
                 .collect()
         }
     };
+    words.extend(route.object.map(|id| format!("nhid {id}")));
     words.extend(route.source.map(|source| format!("src {source}")));
     words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
     words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));

@@ -85,8 +85,9 @@ pub enum Query {
     FibCounts(oneshot::Sender<FibCounts>),
     /// Protocol numbers of kernel routes of ours.
     RouteProtocols(oneshot::Sender<Vec<u8>>),
-    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
-    FibTroubles(usize, oneshot::Sender<Vec<FibView>>),
+    /// Kernel routes that others are in the way of or that the kernel refuses, at most so many; why there are no
+    /// nexthop objects where there should be.
+    FibTroubles(usize, oneshot::Sender<(Vec<FibView>, Option<String>)>),
     /// A page of the kernel's routes.
     Fib(Option<IpNet>, usize, oneshot::Sender<Page<FibView>>),
     /// How next hops are reached, in their order.
@@ -188,8 +189,9 @@ impl RibHandle {
         self.ask(Query::FibSync).await
     }
 
-    /// Kernel routes that others are in the way of or that the kernel refuses; at most so many.
-    pub async fn fib_troubles(&self, limit: usize) -> Vec<FibView> {
+    /// Kernel routes that others are in the way of or that the kernel refuses, at most so many; and what is wrong with
+    /// nexthop objects.
+    pub async fn fib_troubles(&self, limit: usize) -> (Vec<FibView>, Option<String>) {
         self.ask(|reply| Query::FibTroubles(limit, reply))
             .await
             .unwrap_or_default()
@@ -382,7 +384,10 @@ impl RibTask {
             Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
             Query::RouteProtocols(reply) => drop(reply.send(self.rib.fib_ref().protocols())),
             Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
-            Query::FibTroubles(limit, reply) => drop(reply.send(self.rib.fib_ref().troubles(limit))),
+            Query::FibTroubles(limit, reply) => {
+                let fib = self.rib.fib_ref();
+                drop(reply.send((fib.troubles(limit), fib.object_trouble())))
+            }
         }
     }
 
@@ -472,8 +477,8 @@ impl RibTask {
                 Output::Loaded(_) => {}
             }
         }
-        while let Some(batch) = self.rib.fib().poll_batch() {
-            if self.kernel.send(Request::Apply(batch)).await.is_err() {
+        while let Some(work) = self.rib.fib().poll_work() {
+            if self.kernel.send(work.into()).await.is_err() {
                 return;
             }
         }

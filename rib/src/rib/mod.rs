@@ -53,6 +53,8 @@ pub struct NodeSettings {
     pub max_paths: usize,
     /// Linux protocol number that our kernel routes carry.
     pub route_protocol: u8,
+    /// Whether kernel routes lead through nexthop objects.
+    pub nexthop_objects: bool,
 }
 
 /// How far a node has gone that is to be left alone by traffic.
@@ -173,6 +175,7 @@ impl Rib {
             (own.router_id, own.local_as) = (node.router_id, node.local_as);
         }
         self.shared.fib.set_protocol(node.route_protocol);
+        self.shared.fib.set_nexthop_objects(node.nexthop_objects);
         let old = std::mem::replace(&mut self.shared.node, node);
         let node = &self.shared.node;
         // What import checks look at: see `import`.

@@ -11,6 +11,10 @@ use crate::fib::FibPrefix;
 use crate::rib::{Rib, Shared};
 use crate::source::SourceId;
 
+/// Slices during which the FIB waits for the whole, so that it sees sets of next hops change as sets: a tenth of a
+/// second at most.
+const HELD: u32 = 64;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Purge {
@@ -21,6 +25,8 @@ pub(super) struct Purge {
     /// Where the walk goes on, by family; `None`: the family is done.
     ipv4: Option<u32>,
     ipv6: Option<u32>,
+    /// Slices of this walk so far.
+    slices: u32,
 }
 
 impl Purge {
@@ -43,7 +49,9 @@ impl Rib {
         if purge.under_way.is_empty() {
             purge.under_way = take(&mut purge.waiting);
             (purge.ipv4, purge.ipv6) = (Some(0), Some(0));
+            purge.slices = 0;
         }
+        purge.slices += 1;
         step(&mut self.ipv4, &mut self.shared, &mut purge.ipv4);
         step(&mut self.ipv6, &mut self.shared, &mut purge.ipv6);
         if purge.ipv4.is_none() && purge.ipv6.is_none() {
@@ -53,6 +61,8 @@ impl Rib {
             gone.into_iter()
                 .for_each(|source| self.shared.sources.remove(source));
         }
+        let is_held = !self.purge.is_idle() && self.purge.slices < HELD;
+        self.shared.fib.hold_back(is_held);
     }
 }
 

@@ -161,6 +161,7 @@ pub(crate) fn node() -> NodeSettings {
         addresses: FamilyMap::default(),
         max_paths: 16,
         route_protocol: 12,
+        nexthop_objects: false,
     }
 }
 

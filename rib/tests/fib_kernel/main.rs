@@ -5,6 +5,8 @@
 #![cfg(feature = "io")]
 
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod namespace;
 #[cfg(test)]
 mod node;

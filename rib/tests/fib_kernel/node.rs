@@ -141,8 +141,8 @@ impl Node {
                 }
             }
         }
-        while let Some(batch) = self.fib.poll_batch() {
-            self.requests.try_send(Request::Apply(batch)).unwrap();
+        while let Some(work) = self.fib.poll_work() {
+            self.requests.try_send(work.into()).unwrap();
         }
     }
 

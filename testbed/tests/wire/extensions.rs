@@ -3,6 +3,8 @@
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use pipit_testbed::kernel::temporary;
+use pipit_testbed::process::Process;
 use pipit_testbed::wait;
 use serde_json::json;
 
@@ -16,7 +18,7 @@ use crate::peer::{Ending, Peer};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every annotation, and the test that shows what it does.
-const EFFECTS: [(&str, &str); 22] = [
+const EFFECTS: [(&str, &str); 23] = [
     ("passive", "passive_peers_are_not_dialled_and_others_are"),
     (
         "hold-time",
@@ -71,6 +73,10 @@ const EFFECTS: [(&str, &str); 22] = [
     ("usable", "a_drained_node_says_so_with_every_route"),
     ("max-paths", "as_many_next_hops_as_allowed_are_in_the_kernel"),
     ("route-protocol", "kernel_routes_carry_the_protocol"),
+    (
+        "nexthop-objects",
+        "a_thousand_routes_follow_one_object_when_a_neighbour_ends",
+    ),
     (
         "mass-withdrawal-guard",
         "e10_a_guard_that_is_off_lets_mass_deletions_pass",
@@ -582,4 +588,70 @@ fn kernel_routes_carry_the_protocol() {
     peer.announce(1, &["60.1.0.0/24"]);
     let shown = || bench.node.ip(&["route", "show", "60.1.0.0/24"]);
     wait::until("the route", PATIENCE, shown, |route| route.contains("proto 77"));
+}
+
+#[test]
+fn a_thousand_routes_follow_one_object_when_a_neighbour_ends() {
+    let neighbours = (0..2).map(|_| Neighbour::external().in_as(65_100)).collect();
+    let objects = json!({ "pipit.io/nexthop-objects": "true" });
+    let bench = Bench::start_with(neighbours, json!({}), objects);
+    let mut peers = [0, 1].map(|at| Some(bench.up(at)));
+    let prefixes: Vec<String> = (0..1000)
+        .map(|at| format!("60.{}.{}.0/24", at / 250, at % 250))
+        .collect();
+    let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+    for peer in peers.iter_mut().flatten() {
+        for part in prefixes.chunks(500) {
+            peer.announce(1, part);
+        }
+    }
+    // With it, the kernel repeats each route of an object that changes, for listeners that know no objects.
+    let silence = "echo 0 > /proc/sys/net/ipv4/nexthop_compat_mode";
+    let status = bench.node.command("sh").args(["-c", silence]).status();
+    assert!(status.unwrap().success());
+    let group = || {
+        let routes = bench.node.ip(&["route", "show", "proto", "bird"]);
+        let first = routes
+            .split_whitespace()
+            .skip_while(|word| *word != "nhid")
+            .nth(1);
+        let id = first.unwrap_or_default().to_owned();
+        let through = routes.matches(&format!("nhid {id} ")).count();
+        let shown = bench.node.ip(&["nexthop", "show", "proto", "12"]);
+        let group = shown
+            .lines()
+            .find(|line| line.contains(&format!("id {id} group")));
+        let members = group.map_or(0, |group| 1 + group.matches('/').count());
+        (through, members)
+    };
+    wait::until_eq("all through one group of two", PATIENCE, group, &(1000, 2));
+
+    let folder = temporary();
+    let mut command = bench.node.command("ip");
+    command.args(["monitor", "nexthop", "route"]);
+    let monitor = Process::start("ip monitor", command, &folder.path().join("monitor"));
+    let mark = || {
+        bench.node.ip(&["nexthop", "replace", "id", "9", "blackhole"]);
+        bench.node.ip(&["nexthop", "del", "id", "9"]);
+        monitor.output().contains("Deleted id 9 ")
+    };
+    wait::until_eq("the monitor", PATIENCE, mark, &true);
+    peers[1] = None;
+    wait::until_eq("one member is left", PATIENCE, group, &(1000, 1));
+    let last = || {
+        bench.node.ip(&["nexthop", "replace", "id", "8", "blackhole"]);
+        bench.node.ip(&["nexthop", "del", "id", "8"]);
+        monitor.output().contains("Deleted id 8 ")
+    };
+    wait::until_eq("the monitor", PATIENCE, last, &true);
+    let output = monitor.output();
+    let of_ours = output.lines().filter(|line| line.contains("proto bird"));
+    let of_ours: Vec<&str> = of_ours.map(str::trim).collect();
+    let (groups, others): (Vec<&str>, Vec<&str>) = of_ours.iter().partition(|line| line.contains(" group "));
+    assert_eq!(groups.len(), 1, "{of_ours:?}");
+    // The member that nothing leads through any more.
+    assert!(
+        others.iter().all(|line| line.starts_with("Deleted id ")) && others.len() <= 1,
+        "{of_ours:?}"
+    );
 }

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
 
+const ENOENT: i32 = 2;
 const ENOMEM: i32 = 12;
+const EINVAL: i32 = 22;
+const ENETDOWN: i32 = 100;
 const ESRCH: i32 = 3;
 
 /// Splitmix64: the same seed, the same history.
@@ -36,6 +39,7 @@ enum Request {
     Dump,
     /// Operations, and when they were asked for.
     Apply(Vec<FibOp>, u64),
+    Objects(Vec<ObjectOp>, u64),
 }
 
 /// What the listener's socket holds.
@@ -49,6 +53,13 @@ enum Queued {
 pub(super) struct FakeKernel {
     pub(super) routes: BTreeMap<Key, (u8, KernelRoute)>,
     pub(super) links: BTreeMap<u32, String>,
+    /// Devices that are up and lead nowhere.
+    pub(super) without_carrier: BTreeSet<u32>,
+    pub(super) objects: BTreeMap<u32, (u8, ObjectContent)>,
+    /// When the FIB was told of the foreign object that is there.
+    told_objects: BTreeMap<u32, u64>,
+    /// Foreign objects that a request of ours hit that was on its way already: it names nobody either.
+    pub(super) hit: BTreeSet<u32>,
     requests: VecDeque<Request>,
     clock: u64,
     /// When the FIB was told of the foreign route that is there.
@@ -58,7 +69,7 @@ pub(super) struct FakeKernel {
     pub(super) overwritten: BTreeSet<Key>,
     socket: VecDeque<Queued>,
     is_overrun: bool,
-    /// Where the dump under way is: `None` inside: still to show links.
+    /// Where the dump under way is: `None` inside: still to show links and objects.
     dump: Option<Option<Key>>,
     /// Percentage of refusals without reason.
     pub(super) unreliability: usize,
@@ -105,6 +116,8 @@ impl FakeKernel {
         let Some(name) = self.links.remove(&index) else {
             return;
         };
+        self.without_carrier.remove(&index);
+        self.drop_objects_through(index);
         self.routes.retain(|_, (_, route)| !route.uses_only(index));
         let event = if is_gone {
             KernelEvent::LinkGone { index }
@@ -112,6 +125,169 @@ impl FakeKernel {
             link(index, &name, false)
         };
         self.notify(event);
+    }
+
+    /// The other end goes: objects through the device go with it, in silence.
+    pub(super) fn carrier_changes(&mut self, index: u32) {
+        let Some(name) = self.links.get(&index).cloned() else {
+            return;
+        };
+        let has_carrier = self.without_carrier.remove(&index);
+        if !has_carrier {
+            self.without_carrier.insert(index);
+            self.drop_objects_through(index);
+        }
+        self.notify(KernelEvent::Link {
+            index,
+            name,
+            is_up: true,
+            has_carrier,
+        });
+    }
+
+    fn drop_objects_through(&mut self, index: u32) {
+        let is_through =
+            |content: &ObjectContent| matches!(content, ObjectContent::Hop(hop) if hop.device == index);
+        let through: Vec<u32> = self
+            .objects
+            .iter()
+            .filter(|(_, (_, content))| is_through(content))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in through {
+            self.remove_object(id, false);
+        }
+    }
+
+    /// Removes an object, from the groups that it is in as well; of the routes through it only IPv6 ones are told of.
+    fn remove_object(&mut self, id: u32, is_told: bool) {
+        if self.objects.remove(&id).is_none() {
+            return;
+        }
+        if is_told {
+            self.notify(KernelEvent::ObjectGone { id });
+        }
+        let keys: Vec<Key> = self
+            .routes
+            .iter()
+            .filter(|(_, (_, route))| route.object == Some(id))
+            .map(|(key, _)| *key)
+            .collect();
+        for (prefix, metric) in keys {
+            let Some((protocol, route)) = self.routes.remove(&(prefix, metric)) else {
+                continue;
+            };
+            if matches!(prefix, IpNet::V6(_)) {
+                self.notify(KernelEvent::RouteGone {
+                    table: Table::Ours,
+                    prefix,
+                    protocol,
+                    route,
+                });
+            }
+        }
+        let groups: Vec<u32> = self.objects.keys().copied().collect();
+        for group in groups {
+            let Some((protocol, ObjectContent::Group(members))) = self.objects.get_mut(&group) else {
+                continue;
+            };
+            let before = members.len();
+            members.retain(|(member, _)| *member != id);
+            let (protocol, members, left) = (*protocol, members.clone(), members.len());
+            if left == 0 {
+                self.remove_object(group, is_told);
+            } else if left < before && is_told {
+                let content = ObjectContent::Group(members);
+                self.notify(KernelEvent::Object {
+                    id: group,
+                    protocol,
+                    content,
+                });
+            }
+        }
+    }
+
+    /// Everybody but the FIB changes objects by this; `None` removes.
+    pub(super) fn write_object(&mut self, id: u32, new: Option<(u8, ObjectContent)>) {
+        let Some((protocol, content)) = new else {
+            return self.remove_object(id, true);
+        };
+        if self.check_object(&content).is_ok() {
+            self.told_objects.remove(&id);
+            self.hit.remove(&id);
+            self.objects.insert(id, (protocol, content.clone()));
+            self.notify(KernelEvent::Object {
+                id,
+                protocol,
+                content,
+            });
+        }
+    }
+
+    fn check_object(&self, content: &ObjectContent) -> Result<(), i32> {
+        let is_right = match content {
+            ObjectContent::Hop(hop) => {
+                let is_usable =
+                    self.links.contains_key(&hop.device) && !self.without_carrier.contains(&hop.device);
+                return if is_usable { Ok(()) } else { Err(ENETDOWN) };
+            }
+            ObjectContent::Group(members) => members
+                .iter()
+                .all(|(id, _)| matches!(self.objects.get(id), Some((_, ObjectContent::Hop(_))))),
+            ObjectContent::Other => true,
+        };
+        if is_right { Ok(()) } else { Err(EINVAL) }
+    }
+
+    fn apply_object(&mut self, op: &ObjectOp, asked: u64, random: &mut Random) -> Result<(), i32> {
+        if random.chance(self.unreliability) {
+            return Err(ENOMEM);
+        }
+        let there = self.objects.get(&op.id).map(|(protocol, content)| {
+            let is_group = matches!(content, ObjectContent::Group(_));
+            (*protocol, is_group)
+        });
+        if there.is_some_and(|(protocol, _)| protocol != OURS) && op.kind != FibOpKind::Create {
+            let was_told = self.told_objects.get(&op.id).is_some_and(|&told| told < asked);
+            assert!(!was_told, "hits a foreign object: {op:?}");
+            self.hit.insert(op.id);
+        }
+        match op.kind {
+            FibOpKind::Delete if there.is_none() => Err(ENOENT),
+            FibOpKind::Delete => {
+                self.remove_object(op.id, false);
+                Ok(())
+            }
+            FibOpKind::Create if there.is_some() => Err(EEXIST),
+            FibOpKind::Create | FibOpKind::Replace => {
+                let is_group = matches!(op.content, ObjectContent::Group(_));
+                if there.is_some_and(|(_, was_group)| was_group != is_group) {
+                    return Err(EINVAL);
+                }
+                self.check_object(&op.content)?;
+                self.objects.insert(op.id, (op.protocol, op.content.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    /// Where a route leads in the end.
+    pub(super) fn effective(&self, route: &KernelRoute) -> KernelRoute {
+        let Some((_, ObjectContent::Group(members))) =
+            route.object.and_then(|object| self.objects.get(&object))
+        else {
+            return route.clone();
+        };
+        let hop = |(id, weight): &(u32, u8)| match &self.objects[id].1 {
+            ObjectContent::Hop(hop) => KernelHop {
+                weight: *weight,
+                ..*hop
+            },
+            _ => panic!("a group in a group"),
+        };
+        let mut hops: Vec<KernelHop> = members.iter().map(hop).collect();
+        hops.sort();
+        unicast(&hops, route.metric)
     }
 
     fn notify(&mut self, event: KernelEvent) {
@@ -125,6 +301,11 @@ impl FakeKernel {
     pub(super) fn ask(&mut self, ops: Vec<FibOp>) {
         self.clock += 1;
         self.requests.push_back(Request::Apply(ops, self.clock));
+    }
+
+    pub(super) fn ask_objects(&mut self, ops: Vec<ObjectOp>) {
+        self.clock += 1;
+        self.requests.push_back(Request::Objects(ops, self.clock));
     }
 
     pub(super) fn ask_dump(&mut self) {
@@ -152,6 +333,14 @@ impl FakeKernel {
                 }
                 self.socket.push_back(Queued::Answer(refusals));
             }
+            Some(Request::Objects(ops, asked)) => {
+                let refuse = |(at, op)| {
+                    let errno = self.apply_object(op, asked, random).err()?;
+                    Some(FibRefusal { at, errno })
+                };
+                let refusals = ops.iter().enumerate().filter_map(refuse).collect();
+                self.socket.push_back(Queued::Answer(refusals));
+            }
         }
     }
 
@@ -174,6 +363,13 @@ impl FakeKernel {
                     && !hops.iter().all(|hop| self.links.contains_key(&hop.device))
                 {
                     return Err(ENETUNREACH);
+                }
+                if op
+                    .route
+                    .object
+                    .is_some_and(|object| !self.objects.contains_key(&object))
+                {
+                    return Err(EINVAL);
                 }
                 if there.is_some_and(|(protocol, _)| *protocol != OURS) {
                     self.overwritten.insert(key);
@@ -202,6 +398,16 @@ impl FakeKernel {
         {
             self.told.insert((*prefix, route.metric), self.clock);
         }
+        if let KernelEvent::Object {
+            id,
+            protocol,
+            content,
+        } = event
+            && *protocol != OURS
+            && self.objects.get(id) == Some(&(*protocol, content.clone()))
+        {
+            self.told_objects.insert(*id, self.clock);
+        }
     }
 
     /// The dump under way goes on a little.
@@ -209,8 +415,19 @@ impl FakeKernel {
         let Some(at) = self.dump.take() else { return };
         let events: Vec<KernelEvent> = match at {
             None => {
-                let links = self.links.iter();
-                links.map(|(&index, name)| link(index, name, true)).collect()
+                let links = self.links.iter().map(|(&index, name)| KernelEvent::Link {
+                    index,
+                    name: name.clone(),
+                    is_up: true,
+                    has_carrier: !self.without_carrier.contains(&index),
+                });
+                let objects = self.objects.iter();
+                let objects = objects.map(|(&id, (protocol, content))| KernelEvent::Object {
+                    id,
+                    protocol: *protocol,
+                    content: content.clone(),
+                });
+                links.chain(objects).collect()
             }
             Some(after) => {
                 let part = self

@@ -8,6 +8,8 @@ use pipit_bgp::Family;
 use super::fake_kernel::{FakeKernel, Random};
 use super::*;
 
+mod objects;
+
 const PREFIXES: [&str; 6] = [
     "10.65.1.0/26",
     "10.65.2.0/26",
@@ -42,10 +44,15 @@ struct History {
     eth1: u32,
     next_index: u32,
     now: Instant,
+    /// Nexthop objects are switched on and off, and others lay hands on them.
+    has_objects: bool,
+    is_on: bool,
+    /// Objects that others made.
+    others: BTreeMap<u32, (u8, ObjectContent)>,
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, has_objects: bool) -> Self {
         let mut kernel = FakeKernel::default();
         kernel.capacity = 1000;
         for event in node() {
@@ -70,6 +77,9 @@ impl History {
             eth1: 3,
             next_index: 10,
             now: Instant::now(),
+            has_objects,
+            is_on: false,
+            others: BTreeMap::new(),
         };
         for family in Family::ALL {
             let everything = LearnRules {
@@ -124,6 +134,10 @@ impl History {
     }
 
     fn step(&mut self) {
+        if self.has_objects && self.random.chance(25) {
+            self.something_about_objects();
+            return self.carry_out();
+        }
         match self.random.below(16) {
             0..=3 => self.rib_decides(),
             4 => self.somebody_writes(),
@@ -223,11 +237,17 @@ impl History {
                 FibEvent::Loaded { .. } | FibEvent::NextHopChanged(..) | FibEvent::AddressesChanged => {}
             }
         }
-        while let Some(ops) = self.fib.poll_batch() {
-            for op in &ops {
-                self.check(op);
+        while let Some(work) = self.fib.poll_work() {
+            match work {
+                FibWork::Routes(ops) => {
+                    ops.iter().for_each(|op| self.check(op));
+                    self.kernel.ask(ops);
+                }
+                FibWork::Objects(ops) => {
+                    ops.iter().for_each(|op| self.check_object(op));
+                    self.kernel.ask_objects(ops);
+                }
             }
-            self.kernel.ask(ops);
         }
     }
 
@@ -252,6 +272,7 @@ impl History {
         self.kernel.unreliability = 0;
         self.kernel.capacity = usize::MAX;
         self.fib.allow_sweep();
+        self.fib.hold_back(false);
         for _ in 0..2000 {
             self.carry_out();
             self.kernel.serve(&mut self.random);
@@ -268,7 +289,11 @@ impl History {
                 .query()
                 .iter()
                 .all(|view| !unfinished.contains(&view.state));
-            if is_finished && !has_leftovers {
+            if is_finished
+                && !has_leftovers
+                && !self.fib.shapes.objects.has_refused()
+                && self.fib.resistance.until.is_none()
+            {
                 return;
             }
             self.now = self
@@ -278,7 +303,12 @@ impl History {
                 .max(self.now);
             self.fib.handle_timeout(self.now);
         }
-        panic!("seed {seed}, no end: {:?}", self.fib.query());
+        panic!(
+            "seed {seed}, no end: {:?}; {:#?}; {:?}",
+            self.fib.query(),
+            self.fib.shapes.objects,
+            self.kernel.objects
+        );
     }
 
     /// What a kernel should hold that nothing but the present state had ever made.
@@ -294,6 +324,10 @@ impl History {
             });
         };
         let mut ways: Vec<KernelHop> = hops.iter().filter_map(|hop| self.way_to(hop.next_hop)).collect();
+        let has_carrier = |way: &KernelHop| !self.kernel.without_carrier.contains(&way.device);
+        if ways.iter().any(has_carrier) {
+            ways.retain(has_carrier);
+        }
         ways.sort();
         if let [first, second] = ways[..]
             && (first.gateway, first.device) == (second.gateway, second.device)
@@ -329,13 +363,18 @@ impl History {
             let expected = self.wanted.get(&prefix).and_then(|target| self.expected(target));
             let expected = expected.filter(|route| !self.foreign.contains_key(&(prefix, route.metric)));
             let expected: Vec<&KernelRoute> = expected.iter().collect();
+            let there: Vec<KernelRoute> = ours(prefix)
+                .into_iter()
+                .map(|route| self.kernel.effective(route))
+                .collect();
             assert_eq!(
-                ours(prefix),
+                there.iter().collect::<Vec<_>>(),
                 expected,
                 "seed {seed}, {prefix}: {:?}",
                 self.fib.query()
             );
         }
+        self.check_objects_at_the_end(seed);
         let mut learnable = BTreeMap::new();
         for (&(prefix, metric), (protocol, _)) in &self.kernel.routes {
             if *protocol == STATIC {
@@ -351,10 +390,25 @@ impl History {
 }
 
 #[test]
+fn with_nexthop_objects_every_history_ends_in_the_wanted_table_too() {
+    let seeds = std::env::var("PIPIT_FIB_HISTORIES").map_or(SEEDS, |text| text.parse().unwrap());
+    for seed in 0..seeds {
+        let mut history = History::new(seed, true);
+        for _ in 0..STEPS {
+            history.step();
+        }
+        history.settle(seed);
+        let overwritten = &history.kernel.overwritten;
+        history.foreign.retain(|key, _| !overwritten.contains(key));
+        history.check_end(seed);
+    }
+}
+
+#[test]
 fn every_history_ends_in_the_wanted_table_and_spares_foreign_routes() {
     let seeds = std::env::var("PIPIT_FIB_HISTORIES").map_or(SEEDS, |text| text.parse().unwrap());
     for seed in 0..seeds {
-        let mut history = History::new(seed);
+        let mut history = History::new(seed, false);
         for _ in 0..STEPS {
             history.step();
         }

@@ -10,7 +10,7 @@ use netlink_packet_core::NlasIterator;
 use netlink_packet_route::link::LinkFlags;
 use smallvec::SmallVec;
 
-use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute, Table};
+use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent, Table};
 use crate::io::netlink::MAIN;
 
 /// Length of struct nlmsghdr.
@@ -23,9 +23,16 @@ const LINK_HEADER_LEN: usize = 16;
 const ADDRESS_HEADER_LEN: usize = 8;
 /// Length of struct nhmsg.
 const OBJECT_HEADER_LEN: usize = 8;
-/// A nexthop object is gone; its number there, and in a route.
+/// Nexthop objects and their attributes (linux/nexthop.h); an object's number in a route.
+const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
+const NHA_GROUP_TYPE: u16 = 3;
+const NHA_OIF: u16 = 5;
+const NHA_GATEWAY: u16 = 6;
+/// Length of struct nexthop_grp.
+const MEMBER_LEN: usize = 8;
 const RTA_NH_ID: u16 = 30;
 /// Length of struct rtnexthop.
 const NEXT_HOP_LEN: usize = 8;
@@ -113,6 +120,7 @@ impl Message<'_> {
             }
             libc::RTM_NEWLINK => link(self.body),
             libc::RTM_DELLINK => link_index(self.body).map(|index| KernelEvent::LinkGone { index }),
+            RTM_NEWNEXTHOP => object(self.body),
             RTM_DELNEXTHOP => object_id(self.body).map(|id| KernelEvent::ObjectGone { id }),
             libc::RTM_NEWADDR => {
                 let (device, address, net) = interface_address(self.body)?;
@@ -145,6 +153,46 @@ fn link(body: &[u8]) -> Option<KernelEvent> {
         is_up: flags.contains(LinkFlags::Up),
         has_carrier: flags.contains(LinkFlags::LowerUp),
     })
+}
+
+/// A nexthop object: a gateway on a device, a group, or what pipit never writes (blackholes, FDB entries, groups with
+/// buckets).
+fn object(body: &[u8]) -> Option<KernelEvent> {
+    let (&protocol, flags) = (body.get(2)?, word(body, 4)?);
+    let (mut id, mut device, mut gateway, mut group, mut kind) = (None, None, None, None, 0);
+    for (attribute, value) in attributes(body.get(OBJECT_HEADER_LEN..)?) {
+        match attribute {
+            NHA_ID => id = Some(word(value, 0)?),
+            NHA_OIF => device = Some(word(value, 0)?),
+            NHA_GATEWAY => gateway = Some(address(value)?),
+            NHA_GROUP => group = Some(members(value)?),
+            NHA_GROUP_TYPE => kind = half(value, 0)?,
+            _ => {}
+        }
+    }
+    let content = match (group, device) {
+        (Some(members), _) if kind == 0 => ObjectContent::Group(members),
+        (None, Some(device)) => ObjectContent::Hop(KernelHop {
+            gateway,
+            device,
+            is_onlink: flags as u8 & ONLINK != 0,
+            weight: 1,
+        }),
+        _ => ObjectContent::Other,
+    };
+    Some(KernelEvent::Object {
+        id: id?,
+        protocol,
+        content,
+    })
+}
+
+fn members(value: &[u8]) -> Option<SmallVec<[(u32, u8); 2]>> {
+    value
+        .chunks_exact(MEMBER_LEN)
+        // The kernel counts weights from zero.
+        .map(|member| Some((word(member, 0)?, member.get(4)?.saturating_add(1))))
+        .collect()
 }
 
 /// The number of a nexthop object.
@@ -400,6 +448,40 @@ mod tests {
                 )
             };
             assert!(messages(encoder.bytes()).all(|message| is_main(message) == (table == MAIN)));
+        }
+    }
+
+    #[test]
+    fn objects_that_are_encoded_are_decoded_again() {
+        for (at, content) in [
+            ObjectContent::Hop(hop("192.0.2.1", 2, 1, false)),
+            ObjectContent::Hop(hop("fe80::1", 2, 1, true)),
+            ObjectContent::Group([(7, 1), (8, 255)].into_iter().collect()),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let op = crate::fib::ObjectOp {
+                id: 70 + at as u32,
+                kind: FibOpKind::Create,
+                protocol: 12,
+                content: content.clone(),
+            };
+            let mut encoder = Encoder::new(254);
+            encoder.append_object(1, true, &op);
+            let events: Vec<_> = messages(encoder.bytes())
+                .map(|message| message.event(254))
+                .collect();
+            let (id, protocol) = (op.id, op.protocol);
+            let expected = KernelEvent::Object {
+                id,
+                protocol,
+                content,
+            };
+            assert_eq!(events, [Some(expected)]);
+            for end in 0..encoder.bytes().len() {
+                assert_eq!(messages(&encoder.bytes()[..end]).count(), 0);
+            }
         }
     }
 

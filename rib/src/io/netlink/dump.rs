@@ -26,18 +26,20 @@ const TRIES: u32 = 5;
 enum Stage {
     Links,
     Addresses,
+    /// Nexthop objects.
+    Objects,
     /// Routes of one family in one table.
     Routes(AddressFamily, u32),
 }
 
-/// The parts in order: links first, since addresses and routes name them. The number is the request's sequence.
+/// The parts in order: links first, since all others name them, and objects before the routes through them. The number is the request's sequence.
 fn stages(table: u32) -> Vec<Stage> {
     let mut tables = vec![MAIN];
     if table != MAIN {
         tables.push(table);
     }
     let routes = tables.into_iter().flat_map(routes);
-    [Stage::Links, Stage::Addresses]
+    [Stage::Links, Stage::Addresses, Stage::Objects]
         .into_iter()
         .chain(routes)
         .collect()
@@ -86,6 +88,7 @@ impl DumpStarter {
                 RouteNetlinkMessage::GetLink(links)
             }
             Stage::Addresses => RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+            Stage::Objects => return self.endpoint.send(&objects_request(sequence_of(stage))),
             Stage::Routes(family, table) => {
                 let mut routes = RouteMessage::default();
                 routes.header.address_family = *family;
@@ -105,6 +108,17 @@ impl DumpStarter {
         message.serialize(&mut bytes);
         self.endpoint.send(&bytes)
     }
+}
+
+/// struct nlmsghdr, then struct nhmsg of eight octets: all objects of all families.
+fn objects_request(sequence: u32) -> [u8; 24] {
+    const RTM_GETNEXTHOP: u16 = 106;
+    let mut bytes = [0; 24];
+    bytes[..4].copy_from_slice(&24_u32.to_ne_bytes());
+    bytes[4..6].copy_from_slice(&RTM_GETNEXTHOP.to_ne_bytes());
+    bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+    bytes[8..12].copy_from_slice(&sequence.to_ne_bytes());
+    bytes
 }
 
 fn sequence_of(stage: usize) -> u32 {
@@ -162,8 +176,8 @@ impl DumpReader {
         }
         self.is_interrupted |= message.is_interrupted();
         match (errno, message.is_done()) {
-            // A table of its own does not exist before its first route.
-            (libc::ENOENT, _) | (0, true) => self.end_stage(stage, events),
+            // A table of its own does not exist before its first route; old kernels know no objects.
+            (libc::ENOENT | libc::EOPNOTSUPP, _) | (0, true) => self.end_stage(stage, events),
             (0, false) => Ok(()),
             (errno, _) => {
                 warn!(errno, "a part of the dump failed");

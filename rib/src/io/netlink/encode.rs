@@ -10,12 +10,21 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::fib::{FibOp, FibOpKind, KernelAction, KernelHop};
+use crate::fib::{FibOp, FibOpKind, KernelAction, KernelHop, ObjectContent, ObjectOp};
 
 /// RTNH_F_ONLINK.
 const ONLINK: u8 = 4;
 /// RTA_VIA: a gateway of another family.
 const RTA_VIA: u16 = 18;
+/// RTA_NH_ID: a nexthop object.
+const RTA_NH_ID: u16 = 30;
+/// RTM_NEWNEXTHOP, RTM_DELNEXTHOP and their attributes (linux/nexthop.h).
+const RTM_NEWNEXTHOP: u16 = 104;
+const RTM_DELNEXTHOP: u16 = 105;
+const NHA_ID: u16 = 1;
+const NHA_GROUP: u16 = 2;
+const NHA_OIF: u16 = 5;
+const NHA_GATEWAY: u16 = 6;
 /// RT_SCOPE_UNIVERSE.
 const UNIVERSE: u8 = 0;
 /// RT_TABLE_UNSPEC: the number stands in an attribute.
@@ -43,12 +52,27 @@ impl Encoder {
         self.bytes.clear();
     }
 
-    /// Adds one change.
+    /// Adds one change of a route.
     pub(super) fn append(&mut self, sequence: u32, wants_ack: bool, op: &FibOp) {
-        let (kind, flags) = match op.kind {
-            FibOpKind::Create => (libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_EXCL),
-            FibOpKind::Replace => (libc::RTM_NEWROUTE, libc::NLM_F_CREATE | libc::NLM_F_REPLACE),
-            FibOpKind::Delete => (libc::RTM_DELROUTE, 0),
+        let kinds = [libc::RTM_NEWROUTE, libc::RTM_DELROUTE];
+        let start = self.begin_message(kinds, op.kind, sequence, wants_ack);
+        self.route(op);
+        self.end_message(start);
+    }
+
+    /// Adds one change of a nexthop object.
+    pub(super) fn append_object(&mut self, sequence: u32, wants_ack: bool, op: &ObjectOp) {
+        let start = self.begin_message([RTM_NEWNEXTHOP, RTM_DELNEXTHOP], op.kind, sequence, wants_ack);
+        self.object(op);
+        self.end_message(start);
+    }
+
+    fn begin_message(&mut self, kinds: [u16; 2], op: FibOpKind, sequence: u32, wants_ack: bool) -> usize {
+        let [new, delete] = kinds;
+        let (kind, flags) = match op {
+            FibOpKind::Create => (new, libc::NLM_F_CREATE | libc::NLM_F_EXCL),
+            FibOpKind::Replace => (new, libc::NLM_F_CREATE | libc::NLM_F_REPLACE),
+            FibOpKind::Delete => (delete, 0),
         };
         let ack = if wants_ack { libc::NLM_F_ACK } else { 0 };
         let start = self.bytes.len();
@@ -57,9 +81,49 @@ impl Encoder {
         self.half((libc::NLM_F_REQUEST | flags | ack) as u16);
         self.word(sequence);
         self.word(0);
-        self.route(op);
+        start
+    }
+
+    fn end_message(&mut self, start: usize) {
         let len = (self.bytes.len() - start) as u32;
         self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
+    }
+
+    /// struct nhmsg: family 1, scope 1, protocol 1, reserved 1, flags 4. A deletion names nothing but the number.
+    fn object(&mut self, op: &ObjectOp) {
+        let hop = match &op.content {
+            ObjectContent::Hop(hop) if op.kind != FibOpKind::Delete => Some(hop),
+            _ => None,
+        };
+        let gateway = hop.and_then(|hop| hop.gateway);
+        let family = match (hop, gateway) {
+            (None, _) => libc::AF_UNSPEC,
+            (Some(_), Some(IpAddr::V6(_))) => libc::AF_INET6,
+            (Some(_), _) => libc::AF_INET,
+        };
+        let is_delete = op.kind == FibOpKind::Delete;
+        let protocol = if is_delete { 0 } else { op.protocol };
+        let is_onlink = hop.is_some_and(|hop| hop.is_onlink);
+        self.bytes.extend([family as u8, 0, protocol, 0]);
+        self.word(if is_onlink { u32::from(ONLINK) } else { 0 });
+        self.number(NHA_ID, op.id);
+        if let Some(hop) = hop {
+            self.number(NHA_OIF, hop.device);
+        }
+        if let Some(gateway) = gateway {
+            self.address(NHA_GATEWAY, gateway);
+        }
+        if let ObjectContent::Group(members) = &op.content
+            && !is_delete
+        {
+            // struct nexthop_grp: number 4, weight from zero 1, reserved 3.
+            let start = self.begin(NHA_GROUP);
+            for (id, weight) in members {
+                self.word(*id);
+                self.bytes.extend([weight.saturating_sub(1), 0, 0, 0]);
+            }
+            self.end(start);
+        }
     }
 
     fn route(&mut self, op: &FibOp) {
@@ -86,6 +150,9 @@ impl Encoder {
         }
         if let Some(source) = op.route.source.filter(|_| names_next_hops(op)) {
             self.address(libc::RTA_PREFSRC, source);
+        }
+        if let Some(object) = op.route.object.filter(|_| names_next_hops(op)) {
+            return self.number(RTA_NH_ID, object);
         }
         match hops {
             [] => {}

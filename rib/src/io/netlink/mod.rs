@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 pub(crate) use reading::read_table;
 
-use crate::fib::{FibOp, FibRefusal, KernelEvent};
+use crate::fib::{FibOp, FibRefusal, FibWork, KernelEvent, ObjectOp};
 use crate::io::netlink::dump::DumpStarter;
 use crate::io::netlink::monitor::Monitor;
 use crate::io::netlink::socket::Endpoint;
@@ -48,6 +48,17 @@ pub enum Request {
     Dump,
     /// Write these, in order.
     Apply(Vec<FibOp>),
+    /// Write these nexthop objects, in order.
+    ApplyObjects(Vec<ObjectOp>),
+}
+
+impl From<FibWork> for Request {
+    fn from(work: FibWork) -> Self {
+        match work {
+            FibWork::Routes(ops) => Request::Apply(ops),
+            FibWork::Objects(ops) => Request::ApplyObjects(ops),
+        }
+    }
 }
 
 /// What the kernel's side reports.

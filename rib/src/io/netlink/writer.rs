@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
-use crate::fib::{FibOp, FibRefusal};
+use crate::fib::{FibOp, FibRefusal, ObjectOp};
 use crate::io::netlink::answers::Answering;
 use crate::io::netlink::dump::DumpStarter;
 use crate::io::netlink::encode::Encoder;
@@ -23,6 +23,9 @@ const READ_LEN: usize = 32 << 10;
 const TRIES: u32 = 4;
 /// The wait before the second try; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
+
+/// Adds one change to a datagram.
+type Append<T> = fn(&mut Encoder, u32, bool, &T);
 
 /// Writes on its own socket, whose notifications the monitor does not get.
 pub(super) struct Writer {
@@ -58,7 +61,14 @@ impl Writer {
                         false
                     }
                 },
-                Request::Apply(ops) => self.carry_out(&ops, dumps, &mut answering),
+                Request::Apply(ops) => {
+                    let append: Append<FibOp> = Encoder::append;
+                    self.carry_out(&ops, append, dumps, &mut answering)
+                }
+                Request::ApplyObjects(ops) => {
+                    let append: Append<ObjectOp> = Encoder::append_object;
+                    self.carry_out(&ops, append, dumps, &mut answering)
+                }
             };
             if !is_heard {
                 return;
@@ -66,10 +76,16 @@ impl Writer {
         }
     }
 
-    fn carry_out(&mut self, ops: &[FibOp], dumps: &DumpStarter, answering: &mut Answering) -> bool {
+    fn carry_out<T: Clone>(
+        &mut self,
+        ops: &[T],
+        append: Append<T>,
+        dumps: &DumpStarter,
+        answering: &mut Answering,
+    ) -> bool {
         let mut refusals = Vec::new();
-        let result = self.apply(ops, &mut refusals);
-        self.try_again(ops, &mut refusals);
+        let result = self.apply(ops, append, &mut refusals);
+        self.try_again(ops, append, &mut refusals);
         // The batch is answered whatever happened: the FIB waits for it.
         if let Err(error) = &result {
             warn!(%error, "answers of the kernel were lost; dumping the tables");
@@ -81,14 +97,14 @@ impl Writer {
         sent.is_ok()
     }
 
-    fn apply(&mut self, ops: &[FibOp], refusals: &mut Vec<FibRefusal>) -> io::Result<()> {
+    fn apply<T>(&mut self, ops: &[T], append: Append<T>, refusals: &mut Vec<FibRefusal>) -> io::Result<()> {
         for (chunk_at, chunk) in ops.chunks(PER_DATAGRAM).enumerate() {
             let first = self.sequence.wrapping_add(1);
             self.encoder.clear();
             for (at, op) in chunk.iter().enumerate() {
                 self.sequence = self.sequence.wrapping_add(1);
                 let is_last = at + 1 == chunk.len();
-                self.encoder.append(self.sequence, is_last, op);
+                append(&mut self.encoder, self.sequence, is_last, op);
             }
             self.endpoint.send(self.encoder.bytes())?;
             self.collect(first, chunk_at * PER_DATAGRAM, refusals)?;
@@ -124,7 +140,7 @@ impl Writer {
     }
 
     /// Repeats what failed for a reason that passes by itself. All else is for the FIB to judge.
-    fn try_again(&mut self, ops: &[FibOp], refusals: &mut Vec<FibRefusal>) {
+    fn try_again<T: Clone>(&mut self, ops: &[T], append: Append<T>, refusals: &mut Vec<FibRefusal>) {
         let mut wait = FIRST_WAIT;
         for _ in 1..TRIES {
             let (again, others): (Vec<_>, Vec<_>) =
@@ -135,9 +151,9 @@ impl Writer {
             }
             thread::sleep(wait);
             wait *= 2;
-            let repeated: Vec<FibOp> = again.iter().map(|refusal| ops[refusal.at].clone()).collect();
+            let repeated: Vec<T> = again.iter().map(|refusal| ops[refusal.at].clone()).collect();
             let mut refused = Vec::new();
-            if self.apply(&repeated, &mut refused).is_err() {
+            if self.apply(&repeated, append, &mut refused).is_err() {
                 refusals.extend(again);
                 break;
             }
