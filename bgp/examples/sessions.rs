@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use pipit_bgp::io::Speaker;
-use pipit_bgp::io::message::{PeerBody, PeerMessage};
+use pipit_bgp::io::message::{FrameSender, PeerBody, PeerMessage};
 use pipit_bgp::session::Resumption;
 use pipit_bgp::session::config::PeerConfig;
 use pipit_bgp::{Asn, FamilyMap, PeerId};
@@ -51,7 +51,7 @@ fn config(own: Ipv4Addr, peer: Ipv4Addr) -> PeerConfig {
 /// What the RIB would keep and count.
 #[derive(Default)]
 struct Heard {
-    frames: Vec<mpsc::Sender<bytes::Bytes>>,
+    frames: Vec<FrameSender>,
     up: HashSet<PeerId>,
     lost: usize,
 }

@@ -4,6 +4,7 @@ mod bfd;
 mod linger;
 mod listener;
 pub mod message;
+mod outbox;
 mod peer_task;
 mod read_buffer;
 mod socket;

@@ -6,25 +6,28 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{mpsc, watch};
 
 use crate::bfd::Loss;
 use crate::io::linger::Lingering;
-use crate::io::message::{FRAME_ROOM, PeerBody, PeerMessage};
+use crate::io::message::{PeerBody, PeerMessage};
+use crate::io::outbox::{Outbox, Written};
 use crate::io::{read_buffer, socket};
 use crate::peer_id::PeerId;
 use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
-use crate::session::counts::MessageCounts;
+use crate::session::counts::{MessageCounts, SentCounts};
 use crate::session::output::Negotiated;
 use crate::session::query::{NegotiatedView, SessionView, State};
-use crate::session::{Action, Connected, Resumption, Sending, Session, Stop};
+use crate::session::{Action, Connected, Resumption, Session, Stop};
 use crate::wire::notification::Notification;
 use crate::wire::update::UpdateBatch;
 
@@ -51,24 +54,16 @@ pub(crate) enum Command {
 }
 
 struct Connection {
-    stream: TcpStream,
+    socket: OwnedReadHalf,
     /// The beginning of a message, the rest of which has not come.
     received: Bytes,
-    /// Control messages first, then one frame of routes at a time.
-    urgent: VecDeque<Bytes>,
-    frame: Option<Bytes>,
-    /// Octets of the message in `urgent` or `frame` that is partly written come first, whatever it was.
-    writing: Bytes,
-    /// Why nothing can be written any more. What the peer said before, perhaps a NOTIFICATION, is still to be read,
-    /// and the end behind it.
-    broken: Option<String>,
+    outbox: Arc<Outbox>,
 }
 
-/// What came of writing to a connection.
-struct Written {
-    /// Frames that left their place: room for as many others.
-    drained: usize,
-    sending: Sending,
+/// What can be seen of a task from outside.
+pub(crate) struct Watched {
+    view: watch::Receiver<SessionView>,
+    sent: Arc<SentCounts>,
 }
 
 /// See the module.
@@ -79,7 +74,6 @@ pub(crate) struct PeerTask {
     incoming: Option<Connection>,
     dial: Option<Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>>,
     lingering: Lingering,
-    frames: Option<(Direction, mpsc::Receiver<Bytes>)>,
     /// Messages for the RIB that wait for room in its channel, oldest first. Reading stops while there are any.
     to_rib: VecDeque<PeerBody>,
     routes: mpsc::Sender<PeerMessage>,
@@ -87,7 +81,7 @@ pub(crate) struct PeerTask {
     view: watch::Sender<SessionView>,
     since: u64,
     was_established: bool,
-    sent: MessageCounts,
+    sent: Arc<SentCounts>,
     octets_received: u64,
 }
 
@@ -96,9 +90,17 @@ enum Event {
     Dialled(io::Result<TcpStream>),
     Readable(Direction),
     Writable(Direction),
-    Frame(Option<Bytes>),
     Permit(Result<(), ()>),
     Timer,
+}
+
+impl Watched {
+    pub(crate) fn view(&self) -> SessionView {
+        SessionView {
+            sent: self.sent.totals(),
+            ..self.view.borrow().clone()
+        }
+    }
 }
 
 impl PeerTask {
@@ -109,7 +111,7 @@ impl PeerTask {
         beat: Instant,
         routes: mpsc::Sender<PeerMessage>,
         commands: mpsc::Receiver<Command>,
-    ) -> (Self, watch::Receiver<SessionView>) {
+    ) -> (Self, Watched) {
         let mut session = Session::new(
             config,
             resumption,
@@ -118,6 +120,11 @@ impl PeerTask {
         session.keep_beat(beat);
         let since = now_secs();
         let (view, watched) = watch::channel(view_of(&session, since));
+        let sent = Arc::<SentCounts>::default();
+        let watched = Watched {
+            view: watched,
+            sent: sent.clone(),
+        };
         let task = PeerTask {
             id,
             session,
@@ -125,14 +132,13 @@ impl PeerTask {
             incoming: None,
             dial: None,
             lingering: Lingering::default(),
-            frames: None,
             to_rib: VecDeque::new(),
             routes,
             commands,
             view,
             since,
             was_established: false,
-            sent: MessageCounts::default(),
+            sent,
             octets_received: 0,
         };
         (task, watched)
@@ -161,9 +167,6 @@ impl PeerTask {
                 Event::Dialled(result) => self.handle_dialled(now, result),
                 Event::Readable(direction) => self.handle_readable(now, direction),
                 Event::Writable(direction) => self.write(now, direction),
-                Event::Frame(Some(frame)) => self.handle_frame(now, frame),
-                // The RIB let the session go (it forgot the peer): routes no longer flow.
-                Event::Frame(None) => self.frames = None,
                 Event::Permit(Ok(())) => {}
                 // Without a RIB there is nothing to run for.
                 Event::Permit(Err(())) => return self.id,
@@ -183,22 +186,11 @@ impl PeerTask {
             outgoing,
             incoming,
             dial,
-            frames,
             to_rib,
             routes,
             commands,
             ..
         } = self;
-        let takes_frames = frames.as_ref().is_some_and(|(direction, _)| {
-            let connection = if *direction == Direction::Outgoing {
-                &outgoing
-            } else {
-                &incoming
-            };
-            connection
-                .as_ref()
-                .is_some_and(|c| c.frame.is_none() && c.writing.is_empty())
-        });
         let timer = async {
             match timer {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -209,12 +201,6 @@ impl PeerTask {
             match dial {
                 Some(future) => future.await,
                 None => pending().await,
-            }
-        };
-        let next_frame = async {
-            match frames {
-                Some((_, frames)) if takes_frames => frames.recv().await,
-                _ => pending().await,
             }
         };
         let permit = async {
@@ -236,8 +222,6 @@ impl PeerTask {
             () = timer => Event::Timer,
             command = commands.recv() => Event::Command(command),
             result = permit => Event::Permit(result),
-            // Credit bounds these, so a peer that sends without pause is still sent to.
-            frame = next_frame => Event::Frame(frame),
             result = dialled => Event::Dialled(result),
             event = socket_event(outgoing.as_ref(), Direction::Outgoing, has_backlog) => event,
             event = socket_event(incoming.as_ref(), Direction::Incoming, has_backlog) => event,
@@ -273,7 +257,7 @@ impl PeerTask {
 
     fn on_connections(&self, change: impl Fn(&TcpStream) -> io::Result<()>) {
         for connection in [&self.outgoing, &self.incoming].into_iter().flatten() {
-            if let Err(error) = change(&connection.stream) {
+            if let Err(error) = change(connection.socket.as_ref()) {
                 tracing::debug!(peer = %self.session.config().name, %error, "TTL not changed");
             }
         }
@@ -301,7 +285,7 @@ impl PeerTask {
                 if self.connection(direction).is_some() {
                     self.carry_out_until_close(direction);
                 }
-                let connection = Some(Connection::new(stream));
+                let connection = Some(Connection::new(stream, self.sent.clone()));
                 match direction {
                     Direction::Outgoing => self.outgoing = connection,
                     Direction::Incoming => self.incoming = connection,
@@ -342,7 +326,7 @@ impl PeerTask {
             return;
         };
         let result = read_buffer::read(
-            &mut connection.stream,
+            &mut connection.socket,
             &mut connection.received,
             |len, received| {
                 *octets_received += len as u64;
@@ -351,7 +335,7 @@ impl PeerTask {
         );
         match result {
             Ok(0) => {
-                let error = connection.broken.take();
+                let error = connection.outbox.take_error();
                 session.handle_closed(now, direction, error.as_deref());
             }
             Ok(_) => {}
@@ -375,22 +359,10 @@ impl PeerTask {
 
     /// Writes what the socket takes, and tells the session and the RIB what became of it.
     fn write(&mut self, now: Instant, direction: Direction) {
-        let mut sent = self.sent;
-        let Some(connection) = self.connection(direction).filter(|c| c.broken.is_none()) else {
-            return;
-        };
-        let result = connection.write(&mut sent);
-        self.sent = sent;
-        match result {
-            Ok(written) => {
-                self.session.handle_sending(now, direction, written.sending);
-                (0..written.drained).for_each(|_| self.tell_rib(PeerBody::Drained));
-            }
-            Err(error) => {
-                if let Some(connection) = self.connection(direction) {
-                    connection.broken = Some(error.to_string());
-                }
-            }
+        let written = self.connection(direction).and_then(|c| c.outbox.write());
+        if let Some(Written { drained, sending }) = written {
+            self.session.handle_sending(now, direction, sending);
+            (0..drained).for_each(|_| self.tell_rib(PeerBody::Drained));
         }
     }
 
@@ -402,14 +374,6 @@ impl PeerTask {
             {
                 self.session.handle_unread(now, direction);
             }
-        }
-    }
-
-    fn handle_frame(&mut self, now: Instant, frame: Bytes) {
-        let Some((direction, _)) = self.frames else { return };
-        if let Some(connection) = self.connection(direction) {
-            connection.frame = Some(frame);
-            self.write(now, direction);
         }
     }
 
@@ -439,33 +403,29 @@ impl PeerTask {
             Action::CancelDial => self.dial = None,
             Action::Send(direction, bytes) => {
                 if let Some(connection) = self.connection(direction) {
-                    connection.urgent.push_back(bytes);
+                    connection.outbox.push_urgent(bytes);
                     self.write(Instant::now(), direction);
                 }
             }
             Action::Close(direction) => {
-                if self.frames.as_ref().is_some_and(|(of, _)| *of == direction) {
-                    self.frames = None;
-                }
                 let closed = match direction {
                     Direction::Outgoing => self.outgoing.take(),
                     Direction::Incoming => self.incoming.take(),
                 };
-                if let Some(connection) = closed {
-                    let (stream, unsent) = connection.into_last_words();
+                if let Some((stream, unsent)) = closed.and_then(Connection::into_last_words) {
                     self.lingering.close(stream, unsent);
                 }
             }
             Action::Up(direction, negotiated) => {
-                let (sender, receiver) = mpsc::channel(FRAME_ROOM);
-                self.frames = Some((direction, receiver));
-                self.tell_rib(PeerBody::Up {
-                    negotiated,
-                    frames: sender,
-                });
+                if let Some(connection) = self.connection(direction) {
+                    let frames = connection.outbox.open();
+                    self.tell_rib(PeerBody::Up { negotiated, frames });
+                }
             }
             Action::Down(end) => {
-                self.frames = None;
+                for connection in [&self.outgoing, &self.incoming].into_iter().flatten() {
+                    connection.outbox.end();
+                }
                 self.tell_rib(PeerBody::Down(end));
             }
         }
@@ -510,7 +470,7 @@ impl PeerTask {
             self.was_established = is_established;
             self.since = now_secs();
         }
-        let (session, since, sent) = (&self.session, self.since, self.sent);
+        let (session, since) = (&self.session, self.since);
         let received = MessageCounts {
             octets: self.octets_received,
             ..session.received()
@@ -526,10 +486,9 @@ impl PeerTask {
                 && view.is_passive == session.config().passive
                 && view.name == session.config().name;
             // Counters change all the time: they are brought up to date, and nobody is woken for them.
-            (view.sent, view.received) = (sent, received);
+            view.received = received;
             if !is_same {
                 *view = SessionView {
-                    sent,
                     received,
                     ..view_of(session, since)
                 };
@@ -540,84 +499,50 @@ impl PeerTask {
 }
 
 impl Connection {
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, sent: Arc<SentCounts>) -> Self {
+        let (socket, write_half) = stream.into_split();
         Connection {
-            stream,
+            socket,
             received: Bytes::new(),
-            urgent: VecDeque::new(),
-            frame: None,
-            writing: Bytes::new(),
-            broken: None,
+            outbox: Outbox::new(write_half, sent),
         }
-    }
-
-    fn wants_write(&self) -> bool {
-        self.broken.is_none() && (!self.writing.is_empty() || !self.urgent.is_empty() || self.frame.is_some())
     }
 
     /// Whether the kernel holds octets, or the end, that we have not read.
     fn has_unread(&self) -> bool {
-        SockRef::from(&self.stream)
+        SockRef::from(self.socket.as_ref())
             .peek(&mut [MaybeUninit::uninit()])
             .is_ok()
     }
 
-    /// The socket, and what must still be written to it: the message that is partly written and all control messages.
-    fn into_last_words(self) -> (TcpStream, Vec<Bytes>) {
-        let rest = Some(self.writing).filter(|rest| !rest.is_empty());
-        (self.stream, rest.into_iter().chain(self.urgent).collect())
-    }
-
-    /// Writes as much as the socket takes.
-    fn write(&mut self, sent: &mut MessageCounts) -> io::Result<Written> {
-        let mut drained = 0;
-        let mut sending = Sending::Stuck;
-        loop {
-            if self.writing.is_empty() {
-                // Between messages of a frame would be sooner, but a frame is at most what one write takes.
-                let next = self.urgent.pop_front().or_else(|| {
-                    drained += usize::from(self.frame.is_some());
-                    self.frame.take()
-                });
-                match next {
-                    Some(bytes) => {
-                        sent.count_frame(&bytes);
-                        self.writing = bytes;
-                    }
-                    None => {
-                        let sending = Sending::Done;
-                        return Ok(Written { drained, sending });
-                    }
-                }
-            }
-            match self.stream.try_write(&self.writing) {
-                Ok(len) => {
-                    sent.octets += len as u64;
-                    self.writing.advance(len);
-                    sending = Sending::Progress;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Written { drained, sending });
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    /// The socket, and what must still be written to it.
+    fn into_last_words(self) -> Option<(TcpStream, Vec<Bytes>)> {
+        let (write_half, unsent) = self.outbox.close();
+        let stream = self.socket.reunite(write_half?).ok()?;
+        Some((stream, unsent))
     }
 }
 
 async fn socket_event(connection: Option<&Connection>, direction: Direction, has_backlog: bool) -> Event {
-    let Some(connection) = connection else {
+    let Some(Connection { socket, outbox, .. }) = connection else {
         return pending().await;
     };
-    let interest = match (has_backlog, connection.wants_write()) {
-        (true, false) => return pending().await,
-        (true, true) => Interest::WRITABLE,
-        (false, false) => Interest::READABLE,
-        (false, true) => Interest::READABLE | Interest::WRITABLE,
+    let ready = async {
+        let interest = match (has_backlog, outbox.wants_write()) {
+            (true, false) => return pending().await,
+            (true, true) => Interest::WRITABLE,
+            (false, false) => Interest::READABLE,
+            (false, true) => Interest::READABLE | Interest::WRITABLE,
+        };
+        socket.ready(interest).await
     };
-    match connection.stream.ready(interest).await {
-        Ok(ready) if ready.is_writable() && connection.wants_write() => Event::Writable(direction),
-        Ok(_) | Err(_) => Event::Readable(direction),
+    tokio::select! {
+        biased;
+        () = outbox.left() => Event::Writable(direction),
+        ready = ready => match ready {
+            Ok(ready) if ready.is_writable() && outbox.wants_write() => Event::Writable(direction),
+            Ok(_) | Err(_) => Event::Readable(direction),
+        },
     }
 }
 
@@ -643,9 +568,10 @@ fn view_of(session: &Session, since: u64) -> SessionView {
         flaps: session.flaps(),
         last_error_sent: session.last_error_sent().map(str::to_owned),
         last_error_received: session.last_error_received().map(str::to_owned),
-        sent: MessageCounts::default(),
         received: session.received(),
         negotiated: session.negotiated().map(negotiated_view),
+        // `Watched` knows.
+        sent: MessageCounts::default(),
         // The speaker knows.
         bfd: None,
     }

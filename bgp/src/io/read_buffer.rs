@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 
 /// Octets read from a socket at a time.
 const READ_LEN: usize = 64 * 1024;
@@ -27,7 +27,7 @@ thread_local! {
 /// # Errors
 /// Those of the socket; `WouldBlock` when it holds nothing.
 pub(crate) fn read(
-    stream: &mut TcpStream,
+    socket: &mut OwnedReadHalf,
     rest: &mut Bytes,
     take: impl FnOnce(usize, &mut &[u8]),
 ) -> io::Result<usize> {
@@ -35,7 +35,7 @@ pub(crate) fn read(
     shared.resize(MAX_REST + READ_LEN, 0);
     let start = rest.len();
     shared[..start].copy_from_slice(rest);
-    let result = try_read(stream, &mut shared[start..start + READ_LEN]);
+    let result = try_read(socket, &mut shared[start..start + READ_LEN]);
     if let Ok(len @ 1..) = result {
         let mut received = &shared[..start + len];
         take(len, &mut received);
@@ -47,11 +47,11 @@ pub(crate) fn read(
 
 /// As `TcpStream::try_read`, but after a short read tokio takes the socket for empty until the kernel says
 /// otherwise: `try_read` would be called once more for each message, in vain.
-fn try_read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+fn try_read(socket: &mut OwnedReadHalf, into: &mut [u8]) -> io::Result<usize> {
     let mut into = ReadBuf::new(into);
     // Nobody waits here: readiness is awaited elsewhere, and does not pass through this waker.
     let mut context = Context::from_waker(Waker::noop());
-    match Pin::new(stream).poll_read(&mut context, &mut into) {
+    match Pin::new(socket).poll_read(&mut context, &mut into) {
         Poll::Ready(Ok(())) => Ok(into.filled().len()),
         Poll::Ready(Err(error)) => Err(error),
         Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
@@ -15,7 +15,7 @@ use crate::family::{Family, FamilyMap};
 use crate::io::bfd::BfdPeers;
 use crate::io::listener::{self, Accepted};
 use crate::io::message::{PeerBody, PeerMessage};
-use crate::io::peer_task::{Command, PeerTask};
+use crate::io::peer_task::{Command, PeerTask, Watched};
 use crate::io::{socket, tcp_md5};
 use crate::peer_id::PeerId;
 use crate::session::config::PeerConfig;
@@ -122,7 +122,7 @@ impl SpeakerHandle {
 struct Peer {
     config: PeerConfig,
     commands: mpsc::Sender<Command>,
-    view: watch::Receiver<SessionView>,
+    watched: Watched,
     /// A key is asked for and the listening socket does not have it: what comes in would be unsigned.
     lacks_key: bool,
 }
@@ -244,7 +244,7 @@ impl Speaker {
         let bfd = self.bfd.view(id);
         SessionView {
             bfd,
-            ..peer.view.borrow().clone()
+            ..peer.watched.view()
         }
     }
 
@@ -276,7 +276,7 @@ impl Speaker {
 
     fn start_task(&mut self, id: PeerId, config: PeerConfig, start_in: Duration) {
         let (commands, received) = mpsc::channel(PEER_COMMANDS);
-        let (task, view) = PeerTask::new(
+        let (task, watched) = PeerTask::new(
             id,
             config.clone(),
             self.resumption,
@@ -292,7 +292,7 @@ impl Speaker {
             Peer {
                 config,
                 commands,
-                view,
+                watched,
                 lacks_key,
             },
         );

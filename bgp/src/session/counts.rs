@@ -1,5 +1,7 @@
 //! How many messages of each type went which way.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 
 use crate::wire::header;
@@ -46,6 +48,53 @@ impl MessageCounts {
     }
 }
 
+/// [`MessageCounts`] of what a peer is sent, where more than one task sends.
+#[derive(Debug, Default)]
+pub struct SentCounts {
+    open: AtomicU64,
+    update: AtomicU64,
+    notification: AtomicU64,
+    keepalive: AtomicU64,
+    route_refresh: AtomicU64,
+    octets: AtomicU64,
+}
+
+impl SentCounts {
+    /// As [`MessageCounts::count_frame`].
+    pub fn count_frame(&self, frame: &[u8]) {
+        let mut counts = MessageCounts::default();
+        counts.count_frame(frame);
+        let counted = [
+            (&self.open, counts.open),
+            (&self.update, counts.update),
+            (&self.notification, counts.notification),
+            (&self.keepalive, counts.keepalive),
+            (&self.route_refresh, counts.route_refresh),
+        ];
+        for (counter, count) in counted.into_iter().filter(|(_, count)| *count > 0) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what a socket took.
+    pub fn count_octets(&self, len: usize) {
+        self.octets.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    /// What was counted so far.
+    pub fn totals(&self) -> MessageCounts {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        MessageCounts {
+            open: of(&self.open),
+            update: of(&self.update),
+            notification: of(&self.notification),
+            keepalive: of(&self.keepalive),
+            route_refresh: of(&self.route_refresh),
+            octets: of(&self.octets),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +117,11 @@ mod tests {
             ..MessageCounts::default()
         };
         assert_eq!(counts, expected);
+        let sent = SentCounts::default();
+        sent.count_frame(&frame);
+        sent.count_octets(frame.len());
+        let octets = frame.len() as u64;
+        assert_eq!(sent.totals(), MessageCounts { octets, ..expected });
         // What is no whole header counts for nothing, and a length of zero ends as well.
         counts.count_frame(&[0; 18]);
         assert_eq!(counts, expected);

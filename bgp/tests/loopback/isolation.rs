@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use pipit_bgp::io::message::Unsent;
 use pipit_bgp::wire::capability::{Capability, RestartFamily};
 use pipit_bgp::wire::header;
 use pipit_bgp::wire::iana::{ErrorCode, message};
@@ -38,6 +39,20 @@ fn frame() -> Bytes {
     header::message(message::UPDATE, &body).repeat(20).into()
 }
 
+/// Sends to a peer that does not read until nothing goes any more.
+async fn fill(node: &Node, peer: PeerId) {
+    let (frames, mut heard) = (node.frames(peer), node.heard.clone());
+    let patience = Duration::from_millis(200);
+    loop {
+        heard.borrow_and_update();
+        if frames.send(frame()) == Err(Unsent::Full)
+            && tokio::time::timeout(patience, heard.changed()).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn rfc9687_a_peer_that_stops_reading_costs_only_itself() {
     let (nodes, peer) = node_with_scripted(60, 3).await;
@@ -48,9 +63,9 @@ async fn rfc9687_a_peer_that_stops_reading_costs_only_itself() {
     let (began, mut sent) = (Instant::now(), 0);
     // Until the send hold timer ends the stalled session, the other gets all it is sent, without delay.
     while !to_stalled.is_closed() {
-        let _ = to_stalled.try_send(frame());
+        let _ = to_stalled.send(frame());
         sent += FRAME_PREFIXES;
-        to_other.send(frame()).await.unwrap();
+        to_other.send(frame()).unwrap();
         nodes[1]
             .hears("routes", PEER, |heard| heard.prefixes == sent)
             .await;
@@ -76,7 +91,7 @@ async fn sessions_outlive_a_rib_that_takes_nothing_for_longer_than_the_hold_time
     let (began, mut sent) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(5) {
         // Both peers have much to say, and say it for as long as somebody reads.
-        if to_busy.try_send(frame()).is_ok() {
+        if to_busy.send(frame()).is_ok() {
             sent += FRAME_PREFIXES;
         }
         let _ = flood.stream.try_write(&frame());
@@ -99,9 +114,7 @@ async fn rfc4271_6_last_words_arrive_although_much_is_unread() {
     bad.establish(peer, 90).await;
     nodes[0].hears("session", SCRIPTED, |heard| heard.is_up()).await;
     // Its window is shut, so all that is said from now on waits in our kernel.
-    let frames = nodes[0].frames(SCRIPTED);
-    let patience = Duration::from_millis(200);
-    while tokio::time::timeout(patience, frames.send(frame())).await.is_ok() {}
+    fill(&nodes[0], SCRIPTED).await;
     // No header, and far more than is read at once.
     bad.send(&vec![0; 300_000]).await;
     let expected = Notification::new(ErrorCode::NOT_SYNCHRONIZED);
@@ -146,7 +159,7 @@ async fn rfc4724_4_2_a_notification_counts_although_writing_failed_before_it_was
         .send(&Notification::new(ErrorCode::ADMINISTRATIVE_RESET).encode())
         .await;
     drop(leaving);
-    frames.send(frame()).await.unwrap();
+    frames.send(frame()).unwrap();
     nodes[0]
         .hears("end", SCRIPTED, |heard| heard.downs.len() == 1)
         .await;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use bytes::Bytes;
-use pipit_bgp::io::message::{PeerBody, PeerMessage};
+use pipit_bgp::io::message::{FrameSender, PeerBody, PeerMessage};
 use pipit_bgp::io::{Speaker, SpeakerHandle};
 use pipit_bgp::session::Resumption;
 use pipit_bgp::session::config::{AddPath, PeerConfig};
@@ -42,7 +41,7 @@ pub(crate) struct PeerHeard {
     pub(crate) ends_of_rib: usize,
     pub(crate) prefixes: usize,
     pub(crate) drained: usize,
-    pub(crate) frames: Option<mpsc::Sender<Bytes>>,
+    pub(crate) frames: Option<FrameSender>,
 }
 
 impl Heard {
@@ -173,7 +172,7 @@ impl Node {
     }
 
     /// Where the RIB sends what this peer shall hear.
-    pub(crate) fn frames(&self, peer: PeerId) -> mpsc::Sender<Bytes> {
+    pub(crate) fn frames(&self, peer: PeerId) -> FrameSender {
         self.heard.borrow().peer(peer).frames.clone().unwrap()
     }
 }
@@ -250,7 +249,7 @@ fn note(heard: &mut PeerHeard, body: PeerBody) {
                 .families
                 .iter()
                 .for_each(|family| encode_end_of_rib(&mut end, family));
-            frames.try_send(end.into()).unwrap();
+            frames.send(end.into()).unwrap();
             heard.frames = Some(frames);
             heard.ups.push(*negotiated);
         }

@@ -18,7 +18,7 @@ pub mod table_lock;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -50,8 +50,6 @@ use crate::daemon::table_lock::TableLock;
 
 /// Linux route protocol `bird`: what Calico's other parts expect.
 pub(crate) const PROTOCOL: u8 = 12;
-/// How long after a change of the configuration it is asked which protocol numbers the kernel's routes carry.
-const NOTE_WAIT: Duration = Duration::from_millis(500);
 /// Messages of all peers that wait for the RIB.
 const PEER_MESSAGES: usize = 256;
 
@@ -137,7 +135,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let control = tokio::spawn(server::serve(listener, api));
     info!(node = %config.node_name, version = env!("CARGO_PKG_VERSION"), adopted, "pipitd is running");
     let mut in_force: Option<Arc<DesiredState>> = None;
-    let mut is_noted = false;
+    let mut route_protocol = rib_handle.route_protocol();
     loop {
         tokio::select! {
             result = state.changed() => {
@@ -147,15 +145,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 if let Some(desired) = desired.filter(|new| !in_force.as_ref().is_some_and(|old| Arc::ptr_eq(old, new))) {
                     reconciler.apply(in_force.as_deref(), &desired).await;
                     in_force = Some(desired);
-                    is_noted = false;
                     reconfigured.send_replace(Some(Timestamp::now()));
                 }
             }
-            () = tokio::time::sleep(NOTE_WAIT), if !is_noted => {
+            result = route_protocol.changed() => {
+                result.context("the RIB's task ended")?;
                 // As long as some routes carry another number, the old note is the better one.
-                if let [only] = rib_handle.route_protocols().await[..] {
+                if let Some(only) = *route_protocol.borrow_and_update() {
                     control_socket.note_protocol(only);
-                    is_noted = true;
                 }
             }
             _ = terminate.recv() => break,

@@ -70,9 +70,9 @@ impl Fib {
         }
     }
 
-    /// Protocol numbers that routes of ours carry, or may: the one in use first.
-    pub fn protocols(&self) -> Vec<u8> {
-        self.protocols.all().to_vec()
+    /// The protocol number of all routes of ours; `None` while some may carry one that was used before.
+    pub fn protocol(&self) -> Option<u8> {
+        self.protocols.former.is_empty().then_some(self.protocols.current)
     }
 
     fn mark_anew(&mut self) {

@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use bytes::Bytes;
 use ipnet::IpNet;
 use pipit_bgp::io::SpeakerHandle;
-use pipit_bgp::io::message::{PeerBody, PeerMessage};
+use pipit_bgp::io::message::{FrameSender, PeerBody, PeerMessage, Sent};
 use pipit_bgp::wire::iana::ErrorCode;
 use pipit_bgp::wire::notification::Notification;
 use pipit_bgp::{Family, FamilyMap, PeerId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, warn};
 
 use crate::fib::{FibCounts, FibDifference, FibHopView, FibView};
@@ -83,8 +82,6 @@ pub enum Query {
     FibSync(oneshot::Sender<()>),
     /// What was done to the kernel's routes so far.
     FibCounts(oneshot::Sender<FibCounts>),
-    /// Protocol numbers of kernel routes of ours.
-    RouteProtocols(oneshot::Sender<Vec<u8>>),
     /// Kernel routes that others are in the way of or that the kernel refuses, at most so many; why there are no
     /// nexthop objects where there should be.
     FibTroubles(usize, oneshot::Sender<(Vec<FibView>, Option<String>)>),
@@ -102,13 +99,16 @@ pub enum Query {
 
 /// The way to speak to the RIB's task. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct RibHandle(mpsc::Sender<Command>);
+pub struct RibHandle {
+    commands: mpsc::Sender<Command>,
+    route_protocol: watch::Receiver<Option<u8>>,
+}
 
 impl RibHandle {
     /// Says something; waits while too much has been said already.
     pub async fn send(&self, command: Command) {
         // The task ends only with the daemon.
-        let _ = self.0.send(command).await;
+        let _ = self.commands.send(command).await;
     }
 
     /// Ends the task. Afterwards nothing that becomes of sessions reaches the kernel any more.
@@ -202,9 +202,9 @@ impl RibHandle {
         self.ask(Query::FibCounts).await.unwrap_or_default()
     }
 
-    /// Protocol numbers that kernel routes of ours carry, or may: the one in use first.
-    pub async fn route_protocols(&self) -> Vec<u8> {
-        self.ask(Query::RouteProtocols).await.unwrap_or_default()
+    /// The protocol number of all kernel routes of ours, as it changes: see [`crate::fib::Fib::protocol`].
+    pub fn route_protocol(&self) -> watch::Receiver<Option<u8>> {
+        self.route_protocol.clone()
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {
@@ -222,11 +222,14 @@ pub struct RibTask {
     speaker: SpeakerHandle,
     kernel: mpsc::Sender<Request>,
     reports: mpsc::Receiver<Report>,
-    frames: HashMap<PeerId, mpsc::Sender<Bytes>>,
+    frames: HashMap<PeerId, FrameSender>,
+    /// Peers have taken what they were sent and could be sent more.
+    has_room: bool,
     is_restart: bool,
     listings: Listings,
     verifications: VecDeque<(Verification, oneshot::Sender<Vec<String>>)>,
     audits: Audits,
+    route_protocol: watch::Sender<Option<u8>>,
 }
 
 impl RibTask {
@@ -240,6 +243,7 @@ impl RibTask {
         (kernel, reports, table): (mpsc::Sender<Request>, mpsc::Receiver<Report>, u32),
     ) -> RibHandle {
         let (sender, commands) = mpsc::channel(COMMANDS);
+        let (route_protocol, watched) = watch::channel(None);
         let frames = HashMap::new();
         let task = RibTask {
             rib,
@@ -249,20 +253,25 @@ impl RibTask {
             kernel,
             reports,
             frames,
+            has_room: false,
             is_restart,
             listings: Listings::default(),
             verifications: VecDeque::new(),
             audits: Audits::new(table),
+            route_protocol,
         };
         tokio::spawn(task.run());
-        RibHandle(sender)
+        RibHandle {
+            commands: sender,
+            route_protocol: watched,
+        }
     }
 
     async fn run(mut self) {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let deadline = self.rib.poll_timeout();
-            let has_backlog = self.rib.has_backlog() || !self.verifications.is_empty();
+            let has_backlog = self.has_room || self.rib.has_backlog() || !self.verifications.is_empty();
             let timer = async {
                 match deadline {
                     _ if has_backlog => tokio::task::yield_now().await,
@@ -292,11 +301,19 @@ impl RibTask {
                 part = self.audits.part() => self.audits.take(self.rib.fib_ref(), part),
                 () = timer => self.rib.handle_timeout(Instant::now()),
             }
+            self.has_room = false;
             self.rib.flush();
             self.carry_out().await;
             self.audits.answer_repairs(self.rib.fib_ref());
+            self.tell_route_protocol();
             self.verify();
         }
+    }
+
+    fn tell_route_protocol(&self) {
+        let protocol = self.rib.fib_ref().protocol();
+        self.route_protocol
+            .send_if_modified(|told| std::mem::replace(told, protocol) != protocol);
     }
 
     /// Does a step of the oldest verification that was asked for.
@@ -382,7 +399,6 @@ impl RibTask {
             Query::IsRecovering(reply) => drop(reply.send(self.rib.is_recovering())),
             Query::FibDiff(reply) => self.audits.ask(self.rib.fib_ref(), reply),
             Query::FibSync(reply) => self.audits.repair(self.rib.fib(), reply),
-            Query::RouteProtocols(reply) => drop(reply.send(self.rib.fib_ref().protocols())),
             Query::FibCounts(reply) => drop(reply.send(self.rib.fib_ref().counts())),
             Query::FibTroubles(limit, reply) => {
                 let fib = self.rib.fib_ref();
@@ -445,8 +461,13 @@ impl RibTask {
                     let Some(frames) = self.frames.get(&peer) else {
                         continue;
                     };
-                    if let Err(error) = frames.try_send(bytes) {
-                        debug!(%peer, %error, "a frame found no taker");
+                    match frames.send(bytes) {
+                        Ok(Sent::Taken) => {
+                            self.rib.handle_drained(peer);
+                            self.has_room = true;
+                        }
+                        Ok(Sent::Waits) => {}
+                        Err(error) => debug!(%peer, %error, "a frame found no taker"),
                     }
                 }
                 Output::PrefixLimit(peer, family, limit) => {

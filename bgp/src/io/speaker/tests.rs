@@ -2,16 +2,14 @@
 
 use super::*;
 use crate::Asn;
+use crate::io::message::FrameSender;
 use crate::session::Resumption;
 use crate::session::query::State;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The next message to the RIB; frames channels are kept open in `kept`.
-async fn next(
-    messages: &mut mpsc::Receiver<PeerMessage>,
-    kept: &mut Vec<mpsc::Sender<bytes::Bytes>>,
-) -> String {
+/// The next message to the RIB; frame senders are kept in `kept`.
+async fn next(messages: &mut mpsc::Receiver<PeerMessage>, kept: &mut Vec<FrameSender>) -> String {
     let message = tokio::time::timeout(PATIENCE, messages.recv())
         .await
         .unwrap()
