@@ -25,7 +25,7 @@ use crate::selector::{Labels, SelectorIndex};
 
 pub use objects::Stored;
 
-use objects::{Input, Objects};
+use objects::{Input, Objects, Section};
 
 /// Name of an object inside a namespace.
 pub type Namespaced = (String, String);
@@ -323,13 +323,20 @@ impl Cache {
         objects
             .pools
             .each_problem(|name| Key::IpPool(name.clone()), &mut visit);
-        let is_asked = |owner: &str| node.is_none_or(|node| node == owner);
-        for (owner, blocks) in objects.blocks.iter().filter(|(owner, _)| is_asked(owner)) {
+        let mut visit_blocks = |(owner, blocks): (&String, &Section<BlockId, BlockAffinity>)| {
             let key = |id: &BlockId| Key::BlockAffinity {
                 node: owner.clone(),
                 id: id.clone(),
             };
             blocks.each_problem(key, &mut visit);
+        };
+        match node {
+            Some(node) => objects
+                .blocks
+                .get_key_value(node)
+                .into_iter()
+                .for_each(visit_blocks),
+            None => objects.blocks.iter().for_each(&mut visit_blocks),
         }
     }
 

@@ -51,11 +51,7 @@ impl Rib {
             return;
         }
         for family in Family::ALL {
-            let filters = self
-                .peers
-                .iter()
-                .flat_map(|(_, peer)| peer.settings.export[family].iter())
-                .map(|filter| &**filter);
+            let filters = self.peers.export_filters(family);
             let policy = &self.shared.policy[family];
             let rules = LearnRules {
                 ignored_interfaces: policy.ignored_interfaces.clone(),

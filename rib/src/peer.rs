@@ -1,6 +1,6 @@
 //! All that the RIB knows of one peer.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +49,12 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
+    pub(crate) fn has_export_filters(&self) -> bool {
+        Family::ALL
+            .into_iter()
+            .any(|family| !self.export[family].is_empty())
+    }
+
     /// iBGP or eBGP, by the AS we present.
     pub fn peer_type(&self) -> PeerType {
         if self.local_as == self.remote_as {
@@ -117,6 +123,8 @@ pub(crate) struct SessionState {
 #[derive(Debug, Default)]
 pub(crate) struct PeerTable {
     peers: HashMap<PeerId, PeerState, foldhash::fast::RandomState>,
+    /// Those with export filters of their own: few of many, and asked for whenever the policy changes.
+    with_filters: BTreeSet<PeerId>,
 }
 
 impl PeerTable {
@@ -133,6 +141,7 @@ impl PeerTable {
     }
 
     pub(crate) fn insert(&mut self, id: PeerId, settings: Arc<PeerSettings>) {
+        self.note_filters(id, &settings);
         let state = PeerState {
             settings,
             source: None,
@@ -144,8 +153,31 @@ impl PeerTable {
         self.peers.insert(id, state);
     }
 
+    /// Other settings for a peer that is known.
+    pub(crate) fn change(&mut self, id: PeerId, settings: Arc<PeerSettings>) {
+        self.note_filters(id, &settings);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.settings = settings;
+        }
+    }
+
+    fn note_filters(&mut self, id: PeerId, settings: &PeerSettings) {
+        if settings.has_export_filters() {
+            self.with_filters.insert(id);
+        } else {
+            self.with_filters.remove(&id);
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: PeerId) -> Option<PeerState> {
+        self.with_filters.remove(&id);
         self.peers.remove(&id)
+    }
+
+    /// The peers' own export filters of a family.
+    pub(crate) fn export_filters(&self, family: Family) -> impl Iterator<Item = &Filter> {
+        let peers = self.with_filters.iter().filter_map(|id| self.peers.get(id));
+        peers.flat_map(move |peer| peer.settings.export[family].iter().map(|filter| &**filter))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &PeerState)> {

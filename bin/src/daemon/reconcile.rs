@@ -1,7 +1,7 @@
 //! Desired state to commands: what changed, and nothing else, goes to the speaker and the RIB.
 //!
 //! Each event of the datastore comes through here, and a node may have ten thousand sessions: those that were not
-//! computed anew are passed over by their pointers.
+//! computed anew are passed over by their pointers, or all at once.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -60,8 +60,14 @@ impl<'s> Steps<'s> {
         let is_touched = |session: &Session| is_other_node || has_other_filters && session.has_filters();
         let mut steps = Steps::default();
         for family in Family::ALL {
-            let before = old.map(|old| old.family(family).peers.as_slice());
-            for step in session_steps(before.unwrap_or_default(), &new.family(family).peers) {
+            let before = old.map(|old| &old.family(family).peers);
+            let after = &new.family(family).peers;
+            if !is_other_node && !has_other_filters && before.is_some_and(|before| Arc::ptr_eq(before, after))
+            {
+                continue;
+            }
+            let before = before.map(|before| before.as_slice());
+            for step in session_steps(before.unwrap_or_default(), after) {
                 match step {
                     SessionStep::Same(session) if !is_touched(session) => {}
                     SessionStep::Same(session)

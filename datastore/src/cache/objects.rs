@@ -1,7 +1,7 @@
 //! The objects themselves: each kind by name, with the last good version of each.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -43,10 +43,18 @@ pub struct Stored<T> {
     pub is_last_good: bool,
 }
 
+impl<T> Stored<T> {
+    fn has_trouble(&self) -> bool {
+        !self.problems.is_empty() || self.unreadable.is_some()
+    }
+}
+
 /// One kind of object; `version` grows with every change.
 #[derive(Clone, Debug)]
 pub(super) struct Section<K, T> {
     pub(super) objects: BTreeMap<K, Stored<T>>,
+    /// Those of which something cannot be honoured: few, and asked for at every event.
+    troubled: BTreeSet<K>,
     pub(super) version: u64,
 }
 
@@ -54,6 +62,7 @@ impl<K, T> Default for Section<K, T> {
     fn default() -> Self {
         Section {
             objects: BTreeMap::new(),
+            troubled: BTreeSet::new(),
             version: 0,
         }
     }
@@ -166,13 +175,13 @@ fn keep_block(parsed: &mut Parsed<BlockAffinity>, last: BlockAffinity) -> bool {
     }
 }
 
-impl<K: Ord, T: Resource + Clone> Section<K, T> {
+impl<K: Ord + Clone, T: Resource + Clone> Section<K, T> {
     fn apply(&mut self, name: K, input: Input<'_>, last: Option<Option<&Stored<T>>>) -> bool {
         self.apply_with(name, input, last, T::parse, T::keep_last_good)
     }
 }
 
-impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
+impl<K: Ord + Clone, T: PartialEq + Clone> Section<K, T> {
     /// Says whether anything changed.
     fn apply_with(
         &mut self,
@@ -187,6 +196,7 @@ impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
         let stored = match input {
             Input::Deleted => {
                 let is_changed = self.objects.remove(&name).is_some();
+                self.troubled.remove(&name);
                 self.version += u64::from(is_changed);
                 return is_changed;
             }
@@ -217,6 +227,11 @@ impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
             return false;
         }
         self.version += 1;
+        if stored.has_trouble() {
+            self.troubled.insert(name.clone());
+        } else {
+            self.troubled.remove(&name);
+        }
         self.objects.insert(name, stored);
         true
     }
@@ -225,7 +240,7 @@ impl<K: Ord, T: PartialEq + Clone> Section<K, T> {
         if self.objects == new.objects {
             return false;
         }
-        self.objects = new.objects;
+        (self.objects, self.troubled) = (new.objects, new.troubled);
         self.version += 1;
         true
     }
@@ -237,9 +252,7 @@ impl<K: Ord, T> Section<K, T> {
         K: Borrow<Q>,
     {
         let stored = self.objects.get(name);
-        stored.is_some_and(|stored| {
-            stored.object.is_some() && stored.problems.is_empty() && stored.unreadable.is_none()
-        })
+        stored.is_some_and(|stored| stored.object.is_some() && !stored.has_trouble())
     }
 
     pub(super) fn readable(&self) -> impl Iterator<Item = (&K, &T)> {
@@ -253,15 +266,14 @@ impl<K: Ord, T> Section<K, T> {
         key: impl Fn(&K) -> Key,
         visit: &mut impl FnMut(Key, &[FieldProblem], Option<&str>, bool),
     ) {
-        for (name, stored) in &self.objects {
-            if !stored.problems.is_empty() || stored.unreadable.is_some() {
-                visit(
-                    key(name),
-                    &stored.problems,
-                    stored.unreadable.as_deref(),
-                    stored.is_last_good,
-                );
-            }
+        let troubled = self.troubled.iter();
+        for (name, stored) in troubled.filter_map(|name| Some((name, self.objects.get(name)?))) {
+            visit(
+                key(name),
+                &stored.problems,
+                stored.unreadable.as_deref(),
+                stored.is_last_good,
+            );
         }
     }
 }

@@ -20,45 +20,48 @@ impl Rib {
     /// Adds a peer or changes it. A change of filters, next hop or role acts on stored routes: no session moves.
     pub fn set_peer(&mut self, id: PeerId, settings: PeerSettings) {
         let settings = Arc::new(settings);
-        self.is_learning_stale = true;
         let interface = settings.interface.clone();
         if self.shared.fib.set_link(id, settings.address, interface) {
             self.take_fib_events();
         }
-        match self.peers.get_mut(id) {
-            None => self.peers.insert(id, settings),
-            Some(peer) if *peer.settings == *settings => {}
-            Some(peer) => {
-                let old = std::mem::replace(&mut peer.settings, Arc::clone(&settings));
-                if let Some(source) = peer.source {
-                    let entry = &mut self.shared.sources[source];
-                    entry.is_client = settings.is_client;
-                    entry.is_external = settings.peer_type() == PeerType::Ebgp;
-                    if is_import_changed(&old, &settings) {
-                        let of = |other, _| (other == source).then_some(&*settings);
-                        self.ipv4.reimport(&mut self.shared, of);
-                        self.ipv6.reimport(&mut self.shared, of);
-                    }
-                }
-                self.regroup(id);
-                if old.max_prefixes != settings.max_prefixes {
-                    self.limit_changed(id);
-                }
-                // A node that becomes a reflector changes all its peers at once: one look at the table does for them.
-                self.is_reevaluation_due |= old.is_client != settings.is_client;
+        let Some(peer) = self.peers.get(id) else {
+            self.is_learning_stale |= settings.has_export_filters();
+            self.peers.insert(id, settings);
+            return;
+        };
+        let (source, old) = (peer.source, Arc::clone(&peer.settings));
+        if old == settings {
+            return;
+        }
+        self.peers.change(id, Arc::clone(&settings));
+        self.is_learning_stale |= old.export != settings.export;
+        if let Some(source) = source {
+            let entry = &mut self.shared.sources[source];
+            entry.is_client = settings.is_client;
+            entry.is_external = settings.peer_type() == PeerType::Ebgp;
+            if is_import_changed(&old, &settings) {
+                let of = |other, _| (other == source).then_some(&*settings);
+                self.ipv4.reimport(&mut self.shared, of);
+                self.ipv6.reimport(&mut self.shared, of);
             }
         }
+        self.regroup(id);
+        if old.max_prefixes != settings.max_prefixes {
+            self.limit_changed(id);
+        }
+        // A node that becomes a reflector changes all its peers at once: one look at the table does for them.
+        self.is_reevaluation_due |= old.is_client != settings.is_client;
     }
 
     /// Forgets a peer and its routes.
     pub fn remove_peer(&mut self, id: PeerId) {
         self.leave_groups(id);
-        self.is_learning_stale = true;
         self.shared.fib.forget_link(id);
-        if let Some(peer) = self.peers.remove(id)
-            && let Some(source) = peer.source
-        {
-            self.close_source(source);
+        if let Some(peer) = self.peers.remove(id) {
+            self.is_learning_stale |= peer.settings.has_export_filters();
+            if let Some(source) = peer.source {
+                self.close_source(source);
+            }
         }
         self.recovery.forget(id);
     }
