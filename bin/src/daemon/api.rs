@@ -138,7 +138,7 @@ impl ControlApi for Api {
         let of_fields = store
             .desired
             .iter()
-            .flat_map(|state| &state.problems)
+            .flat_map(|state| state.problems.iter().chain(&state.clashes))
             .map(|problem| ProblemItem {
                 resource: problem.resource.clone(),
                 message: if problem.field.is_empty() {

@@ -1,6 +1,7 @@
 //! The node-to-node mesh: a session with every other node that is no reflector.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -8,6 +9,7 @@ use pipit_bgp::session::config::Secret;
 use pipit_bgp::{Asn, Family, FamilyMap};
 
 use super::context::Context;
+use super::problems::Problem;
 use super::session::{Held, Session, SessionSource};
 use crate::model::{NextHopMode, Node, PeerExtensions, PeerType, SecretRef};
 
@@ -20,8 +22,14 @@ static NO_EXTENSIONS: LazyLock<Arc<PeerExtensions>> = LazyLock::new(Arc::default
 pub(super) struct Mesh {
     /// By name.
     pub(super) sessions: FamilyMap<Arc<Vec<Arc<Session>>>>,
+    /// Nodes without a session of their own because others have their address.
+    pub(super) clashes: Vec<Problem>,
+    neighbours: FamilyMap<Neighbours>,
     shared: Option<Shared>,
 }
+
+/// What the sessions of a family are made of.
+type Neighbours = HashMap<IpAddr, Neighbour, foldhash::fast::RandomState>;
 
 /// What all mesh sessions have in common.
 #[derive(Clone, PartialEq, Debug)]
@@ -36,7 +44,7 @@ struct Shared {
 }
 
 /// What differs from one mesh session to another besides the address.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 struct Neighbour {
     asn: Option<Asn>,
     port: Option<u16>,
@@ -69,45 +77,39 @@ pub(super) fn mesh(context: &Context<'_>, last: Option<Mesh>) -> Mesh {
     let last = last
         .filter(|last| last.shared.as_ref() == Some(&shared))
         .unwrap_or_default();
-    let of = |family| Arc::new(sessions(context, family, &shared, &last.sessions[family]));
-    Mesh {
-        sessions: FamilyMap {
-            ipv4: of(Family::Ipv4Unicast),
-            ipv6: of(Family::Ipv6Unicast),
-        },
-        shared: Some(shared),
+    let mut mesh = Mesh {
+        shared: Some(shared.clone()),
+        ..last
+    };
+    mesh.clashes.clear();
+    for family in Family::ALL {
+        let wanted = neighbours(context, family, shared.own[family], &mut mesh.clashes);
+        if wanted != mesh.neighbours[family] {
+            mesh.sessions[family] = Arc::new(sessions(&wanted, family, &shared, &mesh));
+            mesh.neighbours[family] = wanted;
+        }
     }
+    mesh
 }
 
 /// The sessions of a family by name. Those of `last`, which are in order, are kept where nothing changed: to name
 /// and sort thousands of them again would take most of the time after an event.
-fn sessions(
-    context: &Context<'_>,
-    family: Family,
-    shared: &Shared,
-    last: &[Arc<Session>],
-) -> Vec<Arc<Session>> {
-    let Some(own) = shared.own[family] else {
-        return Vec::new();
-    };
-    let mut missing = neighbours(context, family, own);
-    let mut is_wanted = |session: &Arc<Session>| {
-        let as_it_was = Neighbour {
-            asn: session.asn,
-            port: session.port,
-        };
-        let is_same = missing.get(&session.address) == Some(&as_it_was);
-        is_same && missing.remove(&session.address).is_some()
-    };
-    let kept: Vec<_> = last
+fn sessions(wanted: &Neighbours, family: Family, shared: &Shared, last: &Mesh) -> Vec<Arc<Session>> {
+    let had = &last.neighbours[family];
+    let is_same = |address: &IpAddr| had.get(address) == wanted.get(address);
+    let kept: Vec<_> = last.sessions[family]
         .iter()
-        .filter(|session| is_wanted(session))
+        .filter(|session| is_same(&session.address))
         .cloned()
         .collect();
+    let Some(own) = shared.own[family] else {
+        return kept;
+    };
     let own_text = own.to_string();
-    let mut sessions: Vec<_> = missing
-        .into_iter()
-        .map(|(address, neighbour)| Arc::new(session(address, neighbour, (own, &own_text), shared)))
+    let mut sessions: Vec<_> = wanted
+        .iter()
+        .filter(|(address, _)| !is_same(address))
+        .map(|(&address, &neighbour)| Arc::new(session(address, neighbour, (own, &own_text), shared)))
         .collect();
     sessions.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     merge(kept, sessions)
@@ -148,16 +150,66 @@ pub(super) fn others<'c>(
     })
 }
 
-fn neighbours(context: &Context<'_>, family: Family, own: IpAddr) -> HashMap<IpAddr, Neighbour> {
-    let mut neighbours = HashMap::new();
+fn neighbours(
+    context: &Context<'_>,
+    family: Family,
+    own: Option<IpAddr>,
+    clashes: &mut Vec<Problem>,
+) -> Neighbours {
+    let mut neighbours = Neighbours::default();
+    let Some(own) = own else {
+        return neighbours;
+    };
+    let mut shadowed = Vec::new();
     for (address, name, node) in others(context, family, own) {
-        // Of two nodes with one address the alphabetically first has the session.
-        neighbours.entry(address).or_insert_with(|| Neighbour {
-            asn: Some(context.asn_of(node)),
-            port: context.listen_port_of(name),
-        });
+        match neighbours.entry(address) {
+            Entry::Vacant(entry) => {
+                entry.insert(Neighbour {
+                    asn: Some(context.asn_of(node)),
+                    port: context.listen_port_of(name),
+                });
+            }
+            // Of two nodes with one address the alphabetically first has the session.
+            Entry::Occupied(_) => shadowed.push((address, name)),
+        }
     }
+    clashes.extend(clashes_of(context, family, own, &shadowed));
     neighbours
+}
+
+/// Nodes that have the address of this one or, `shadowed`, of one that comes first.
+fn clashes_of(
+    context: &Context<'_>,
+    family: Family,
+    own: IpAddr,
+    shadowed: &[(IpAddr, &str)],
+) -> Vec<Problem> {
+    let clash = |name: &str, message| Problem {
+        resource: format!("Node/{name}"),
+        field: match family {
+            Family::Ipv4Unicast => "spec.bgp.ipv4Address".to_owned(),
+            Family::Ipv6Unicast => "spec.bgp.ipv6Address".to_owned(),
+        },
+        message,
+    };
+    let of_this_node = context.cache.nodes().filter_map(|(name, node)| {
+        let is_ours = node.addresses[family]?.addr() == own && **name != *context.name;
+        let message = || format!("it has this node's address {own}: there is no session with it");
+        is_ours.then(|| clash(name, message()))
+    });
+    let mut clashes: Vec<_> = of_this_node.collect();
+    if !shadowed.is_empty() {
+        let mut first = HashMap::new();
+        for (address, name, _) in others(context, family, own) {
+            first.entry(address).or_insert(name);
+        }
+        clashes.extend(shadowed.iter().filter_map(|(address, name)| {
+            let first = first.get(address)?;
+            let message = format!("it has the address {address} of Node/{first}, whose session it is");
+            Some(clash(name, message))
+        }));
+    }
+    clashes
 }
 
 fn session(

@@ -56,6 +56,10 @@ pub struct DesiredState {
     pub log_severity: LogSeverity,
     /// Data that cannot be honoured, by resource and field.
     pub problems: Vec<Problem>,
+    /// Nodes of the mesh that have the address of another one: no single object is at fault, so the plan's contract
+    /// has these as notes.
+    #[serde(skip)]
+    pub clashes: Vec<Problem>,
     /// What is worth telling and no problem.
     pub notes: Vec<String>,
     /// IPv4.
@@ -428,6 +432,7 @@ fn assemble(
         cluster_id: context.cluster_id(),
         log_severity: context.log_severity(),
         problems: problems.into_sorted(),
+        clashes: sessions.clashes.clone(),
         notes: Vec::new(),
         ipv4: family(Family::Ipv4Unicast),
         ipv6: family(Family::Ipv6Unicast),

@@ -5,7 +5,10 @@ use super::context::Context;
 use crate::model::parse_prefix;
 
 pub(super) fn notes(context: &Context<'_>, state: &DesiredState) -> Vec<String> {
-    let mut notes = Vec::new();
+    let clashes = state.clashes.iter();
+    let mut notes: Vec<String> = clashes
+        .map(|clash| format!("{}: {}: {}", clash.resource, clash.field, clash.message))
+        .collect();
     if let Some(text) = &context.environment.advertise_cluster_ips
         && parse_prefix(text).is_none()
     {

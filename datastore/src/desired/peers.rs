@@ -16,7 +16,7 @@ use super::HostRoute;
 use super::context::Context;
 use super::mesh::{self, Mesh};
 use super::neighbours::{Class, Neighbour, NeighbourKind, Neighbours, Slot};
-use super::problems::ProblemSet;
+use super::problems::{Problem, ProblemSet};
 use super::session::{Held, Session, SessionSource};
 use crate::model::{BgpPeer, NextHopMode, PeerExtensions, PeerType, SecretRef};
 
@@ -27,6 +27,7 @@ pub(super) struct Sessions {
     pub(super) peers: FamilyMap<Arc<Vec<Arc<Session>>>>,
     pub(super) host_routes: FamilyMap<Vec<HostRoute>>,
     pub(super) problems: ProblemSet,
+    pub(super) clashes: Vec<Problem>,
 }
 
 /// Computes all sessions of the node.
@@ -391,6 +392,7 @@ impl<'c> Builder<'c> {
                 ipv6: routes(self.host_routes.ipv6),
             },
             problems: self.problems,
+            clashes: mesh.clashes.clone(),
         }
     }
 }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::backend::{StoreEvent, StoreStatus};
 use crate::cache::{Cache, Changed, Kind};
-use crate::desired::{DesiredState, Environment, NoPlan, Planner};
+use crate::desired::{DesiredState, Environment, NoPlan, Planner, Problem};
 use crate::guard::Guard;
 use crate::inputs::Inputs;
 use crate::io::backend::Backend;
@@ -424,8 +424,11 @@ async fn ready(keeper: &mut Option<Keeper>) {
 
 /// Logs problems that are new.
 fn report(old: Option<&DesiredState>, new: &DesiredState) {
-    let known = old.map(|state| state.problems.as_slice()).unwrap_or_default();
-    for problem in new.problems.iter().filter(|problem| !known.contains(problem)) {
+    let is_known = |problem: &Problem| {
+        old.is_some_and(|old| old.problems.contains(problem) || old.clashes.contains(problem))
+    };
+    let all = new.problems.iter().chain(&new.clashes);
+    for problem in all.filter(|problem| !is_known(problem)) {
         warn!(resource = %problem.resource, field = %problem.field, "{}", problem.message);
     }
 }

@@ -13,7 +13,7 @@ use pipit_datastore::model::{EndpointStatus, SecretRef};
 use pipit_datastore::plan;
 use serde_json::{Value, json};
 
-use crate::support::{default, items, object, peer, session};
+use crate::support::{default, items, names, object, peer, session};
 
 struct Live {
     cache: Cache,
@@ -175,4 +175,28 @@ fn c198_l11_what_arrives_together_acts_together() {
         ["all".to_owned()]
     );
     assert_ne!(before.ipv4.export, after.ipv4.export);
+}
+
+#[test]
+fn an_event_moves_the_sessions_of_its_family_alone_and_a_clash_ends_with_its_cause() {
+    let mut live = Live::new(&[]);
+    let node = |v4: &str| {
+        let spec = format!("{{bgp: {{ipv4Address: {v4}/24, ipv6Address: 'fd31:1::13/64'}}}}");
+        object("Node", "n3", &spec)
+    };
+    let before = live.plan();
+    live.put(&node("172.31.1.12"));
+    let clashing = live.plan();
+    assert_eq!(names(&clashing), ["Mesh_172_31_1_12"]);
+    assert_eq!(clashing.clashes.len(), 1);
+    assert!(Arc::ptr_eq(&before.ipv6.peers, &clashing.ipv6.peers));
+    live.put(&node("172.31.1.14"));
+    let after = live.plan();
+    assert_eq!(names(&after), ["Mesh_172_31_1_12", "Mesh_172_31_1_14"]);
+    assert_eq!(after.clashes, []);
+    assert!(Arc::ptr_eq(&before.ipv6.peers, &after.ipv6.peers));
+    let kept = |plan: &DesiredState| Arc::clone(&plan.ipv4.peers[0]);
+    assert!(Arc::ptr_eq(&kept(&clashing), &kept(&after)), "n2's");
+    live.put(&node("172.31.1.13"));
+    assert_eq!(live.plan(), before);
 }

@@ -39,6 +39,21 @@ fn two_nodes_with_one_address_are_one_session() {
     let plan = plan_n1(&[n3]);
     assert_eq!(names(&plan), ["Mesh_172_31_1_12"]);
     assert_eq!(session(&plan, "Mesh_172_31_1_12").asn.unwrap().0, 64512, "n2's");
+    let told =
+        "Node/n3: spec.bgp.ipv4Address: it has the address 172.31.1.12 of Node/n2, whose session it is";
+    assert_eq!(plan.notes, [told]);
+    assert_eq!(plan.clashes[0].resource, "Node/n3", "who runs it sees a problem");
+    assert_eq!(problems(&plan), Vec::<String>::new(), "a note by contract");
+}
+
+#[test]
+fn a_node_with_the_address_of_this_one_is_told_of() {
+    let n2 = object("Node", "n2", "{bgp: {ipv6Address: 'fd31:1::11/64'}}");
+    let plan = plan_n1(&[n2]);
+    assert_eq!(names6(&plan), ["Mesh_fd31_1__13"]);
+    let told =
+        "Node/n2: spec.bgp.ipv6Address: it has this node's address fd31:1::11: there is no session with it";
+    assert_eq!(plan.notes, [told]);
 }
 
 #[test]
