@@ -124,6 +124,11 @@ impl Guard {
         self.hold
     }
 
+    /// Forgets what was there: nothing is missed in the next snapshot.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
     /// Takes one event of the back-end: what the cache should get of it, in order.
     ///
     /// Deletions are passed on by [`Guard::judge`], for only then is it known how many there are.

@@ -35,6 +35,9 @@ const QUIET: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_millis(200);
 /// A source that neither answers nor refuses counts as away after this long: the state on disk is used.
 const SILENCE: Duration = Duration::from_secs(5);
+/// A state on disk that was the newest this long ago still says what should be there. Kubernetes takes longer to give
+/// a lost node's blocks to others: to hold on to those would be wrong.
+const RECENT: Duration = Duration::from_secs(300);
 
 enum Request {
     Release(oneshot::Sender<usize>),
@@ -92,6 +95,7 @@ pub fn spawn(
         environment,
         asked,
         disk_at: options.snapshot.is_some().then(|| Instant::now() + SILENCE),
+        recalled: None,
         keeper: options.snapshot.map(Keeper::new),
         source: Source::Unread,
         is_receiving: false,
@@ -126,8 +130,11 @@ struct Task {
     environment: watch::Receiver<Environment>,
     asked: mpsc::Receiver<Request>,
     keeper: Option<Keeper>,
-    /// When the state on disk is used unless there is a better one by then.
+    /// When the state on disk is put in force unless there is a better one by then.
     disk_at: Option<Instant>,
+    /// The state on disk, which nothing is planned from yet: what it was to a cache without anything, and when it was
+    /// last known to be the newest.
+    recalled: Option<(Changed, SystemTime)>,
     source: Source,
     /// Between `Begin` and `SnapshotDone`.
     is_receiving: bool,
@@ -137,6 +144,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self, cancel: CancellationToken) {
+        self.recall().await;
         loop {
             let mut changed = Changed::NOTHING;
             let mut is_environment_new = false;
@@ -155,7 +163,7 @@ impl Task {
                 }
                 () = until(held_until) => changed = self.let_go(Guard::handle_timeout),
                 Some(request) = self.asked.recv() => changed = self.answer(request),
-                () = until(self.disk_at.filter(|_| !self.is_receiving)) => changed = self.use_disk().await,
+                () = until(self.disk_at.filter(|_| !self.is_receiving)) => changed = self.use_disk(),
                 () = ready(&mut self.keeper) => {
                     if let Some(keeper) = &mut self.keeper {
                         keeper.act(&self.record, self.cache.revision());
@@ -205,9 +213,17 @@ impl Task {
     }
 
     fn handle(&mut self, event: StoreEvent) -> Changed {
+        let mut changed = Changed::NOTHING;
         match &event {
             StoreEvent::Begin => self.is_receiving = true,
             StoreEvent::SnapshotDone { .. } => {
+                if let Some((recalled, confirmed)) = self.recalled.take() {
+                    changed = recalled;
+                    // A clock that was set back says nothing: then absence is no deletion.
+                    if confirmed.elapsed().is_ok_and(|age| age > RECENT) {
+                        self.guard.forget();
+                    }
+                }
                 self.is_receiving = false;
                 self.source = Source::Backend;
                 self.disk_at = None;
@@ -220,7 +236,7 @@ impl Task {
             _ => {}
         }
         let events = self.guard.handle(Instant::now().into_std(), event);
-        self.take(events)
+        changed.and(self.take(events))
     }
 
     fn lost(&mut self) {
@@ -232,29 +248,35 @@ impl Task {
         }
     }
 
-    /// Puts the state on disk in force. The first snapshot of the back-end replaces it, as a difference.
-    async fn use_disk(&mut self) -> Changed {
-        self.disk_at = None;
-        let Some(keeper) = &self.keeper else {
-            return Changed::NOTHING;
-        };
+    /// Reads the state on disk. What the back-end says first is a difference to it: what most of is missing is held
+    /// back, and an object that cannot be read stays at its last good version, as if this run were the one before.
+    async fn recall(&mut self) {
+        let Some(keeper) = &self.keeper else { return };
         let Some(loaded) = keeper.load(&self.node).await else {
+            return;
+        };
+        let mut recalled = Changed::NOTHING;
+        for event in loaded.record.events(loaded.revision) {
+            let events = self.guard.handle(Instant::now().into_std(), event);
+            recalled = recalled.and(self.take(events));
+        }
+        self.recalled = Some((recalled, loaded.confirmed));
+    }
+
+    /// Puts the state on disk in force.
+    fn use_disk(&mut self) -> Changed {
+        self.disk_at = None;
+        let Some((recalled, confirmed)) = self.recalled.take() else {
             return Changed::NOTHING;
         };
-        let objects = loaded.record.len();
         warn!(
-            objects,
-            revision = loaded.revision,
+            objects = self.record.len(),
+            revision = self.cache.revision(),
             "the datastore is away; the last good state on disk is in force"
         );
         self.source = Source::Disk;
-        self.stale = Some(Staleness::since(loaded.confirmed));
-        let mut changed = Changed::NOTHING;
-        for event in loaded.record.events(loaded.revision) {
-            let events = self.guard.handle(Instant::now().into_std(), event);
-            changed = changed.and(self.take(events));
-        }
-        changed
+        self.stale = Some(Staleness::since(confirmed));
+        recalled
     }
 
     /// What the guard held back and does not any more.
@@ -328,13 +350,19 @@ impl Task {
     fn publish(&mut self, changed: Changed, is_environment_new: bool) {
         let is_plan_affected = changed.concerns_plan() || is_environment_new;
         let was_waiting = self.sender.borrow().desired.is_none() || self.complaint.is_some();
-        let plan = (is_plan_affected || was_waiting).then(|| self.planner.plan(&self.cache));
+        let plan = (is_plan_affected || was_waiting).then(|| match self.source {
+            Source::Unread => Err(NoPlan::NotReady),
+            Source::Disk | Source::Backend => self.planner.plan(&self.cache),
+        });
         let mut new = self.sender.borrow().clone();
         new.status = self.cache.status().cloned();
         new.is_in_sync = self.source == Source::Backend;
         new.is_from_disk = self.source == Source::Disk;
         new.stale = self.stale;
-        new.revision = self.cache.revision();
+        new.revision = match self.source {
+            Source::Unread => 0,
+            Source::Disk | Source::Backend => self.cache.revision(),
+        };
         new.unreadable = self
             .cache
             .unreadable_origins()
