@@ -14,7 +14,7 @@ use pipit_bgp::wire::iana::ErrorCode;
 use pipit_bgp::wire::notification::Notification;
 use pipit_bgp::{FamilyMap, PeerId};
 use pipit_datastore::backend::StoreStatus;
-use pipit_datastore::desired::SessionSource;
+use pipit_datastore::desired::{Problem, SessionSource};
 use pipit_datastore::inputs::Disguise;
 use pipit_datastore::io::task::{HeldDeletion, Store};
 use pipit_rib::Drain;
@@ -135,18 +135,17 @@ impl ControlApi for Api {
 
     async fn problems(&self) -> Result<Vec<ProblemItem>, ApiError> {
         let store = self.store.state.borrow().clone();
-        let of_fields = store
-            .desired
-            .iter()
-            .flat_map(|state| state.problems.iter().chain(&state.clashes))
-            .map(|problem| ProblemItem {
-                resource: problem.resource.clone(),
-                message: if problem.field.is_empty() {
-                    problem.message.clone()
-                } else {
-                    format!("{}: {}", problem.field, problem.message)
-                },
-            });
+        let of_field = |problem: &Problem| ProblemItem {
+            resource: problem.resource.clone(),
+            message: if problem.field.is_empty() {
+                problem.message.clone()
+            } else {
+                format!("{}: {}", problem.field, problem.message)
+            },
+        };
+        let states = store.desired.iter();
+        let of_fields = states.clone().flat_map(|state| &state.problems).map(of_field);
+        let of_clashes = states.flat_map(|state| &state.clashes).map(of_field);
         let of_places = store.unreadable.iter().map(|(origin, why)| ProblemItem {
             resource: origin.clone(),
             message: format!("cannot be read: {why}"),
@@ -194,6 +193,7 @@ impl ControlApi for Api {
             message,
         });
         Ok(of_fields
+            .chain(of_clashes)
             .chain(of_places)
             .chain(of_guard)
             .chain(of_requests)

@@ -8,11 +8,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use pipit_bgp::wire::attr::as_path::AS_SEQUENCE;
-use pipit_bgp::wire::attr::{AttrView, Origin};
+use pipit_bgp::wire::attr::{AttrView, Marks, Origin};
 use pipit_bgp::{Asn, ClusterId, Family, FamilyMap, PeerId, RouterId};
 use serde::Serialize;
 
 pub use self::listing::{ListOf, Listings, Nets};
+use crate::best_path::Step;
 use crate::family_rib::FamilyRib;
 use crate::fib::{FibPrefix, FibView};
 use crate::import;
@@ -258,10 +259,16 @@ impl Rib {
             );
         }
         match family.lost_at(&self.shared, id, path_id) {
+            Some(Step::LocalPref) if self.is_leaving(path) => words::LEAVING.into(),
             Some(step) => words::of_loser(step).into(),
             // Its session has ended; the walk that clears it away has not come by yet.
             None => "its session has ended".into(),
         }
+    }
+
+    fn is_leaving(&self, path: &Path) -> bool {
+        let marks = self.shared.attrs[path.attrs].facts().marks;
+        marks.contains(Marks::GRACEFUL_SHUTDOWN)
     }
 
     fn is_reachable(&self, path: &Path) -> bool {

@@ -23,6 +23,9 @@ pub(super) fn of_winner(step: Step) -> &'static str {
     }
 }
 
+/// Why a path that is being shut down fell behind, whatever local preference it has (RFC 8326 §4).
+pub(super) const LEAVING: &str = "being shut down (GRACEFUL_SHUTDOWN): the last choice";
+
 /// Why a path fell behind the best one.
 pub(super) fn of_loser(step: Step) -> &'static str {
     match step {

@@ -67,6 +67,23 @@ fn each_path_says_at_which_step_it_fell() {
 }
 
 #[test]
+fn rfc8326_a_path_that_is_being_shut_down_says_so_whatever_its_local_preference() {
+    let mut bench = bench();
+    let leaving = Route {
+        local_pref: 500,
+        mark: 0xffff_0000,
+        ..Route::tagged(1)
+    };
+    bench.announce(1, net(PREFIX), leaving);
+    bench.announce(2, net(PREFIX), Route::tagged(2));
+    let expected = [
+        pair("p2", "higher local preference"),
+        pair("p1", "being shut down (GRACEFUL_SHUTDOWN): the last choice"),
+    ];
+    assert_eq!(reasons(&bench), expected);
+}
+
+#[test]
 fn a_refused_path_names_the_rule() {
     let mut bench = bench();
     bench.announce(1, net(PREFIX), Route::tagged(1));
