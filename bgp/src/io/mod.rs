@@ -11,4 +11,4 @@ mod socket;
 mod speaker;
 mod tcp_md5;
 
-pub use speaker::{Sessions, Speaker, SpeakerHandle};
+pub use speaker::{Speaker, SpeakerHandle};

@@ -43,19 +43,11 @@ enum SpeakerCommand {
     Reset(PeerId, Notification, String),
     Retry(PeerId),
     RecoveryDone,
-    Sessions(oneshot::Sender<Sessions>),
+    Sessions(oneshot::Sender<Vec<(PeerId, SessionView)>>),
+    ListenErrors(oneshot::Sender<Vec<String>>),
     Shutdown(Stop, oneshot::Sender<()>),
     #[cfg(test)]
     Panic(PeerId),
-}
-
-/// All sessions, and what is wrong with listening.
-#[derive(Clone, Debug, Default)]
-pub struct Sessions {
-    /// By peer.
-    pub sessions: Vec<(PeerId, SessionView)>,
-    /// Addresses on which the speaker should listen and cannot, each with the reason.
-    pub listen_errors: Vec<String>,
 }
 
 /// The way to speak to the speaker. Cheap to clone.
@@ -99,9 +91,16 @@ impl SpeakerHandle {
     }
 
     /// How the sessions are.
-    pub async fn sessions(&self) -> Sessions {
+    pub async fn sessions(&self) -> Vec<(PeerId, SessionView)> {
         let (reply, answer) = oneshot::channel();
         self.send(SpeakerCommand::Sessions(reply)).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Addresses on which the speaker should listen and cannot, each with the reason.
+    pub async fn listen_errors(&self) -> Vec<String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(SpeakerCommand::ListenErrors(reply)).await;
         answer.await.unwrap_or_default()
     }
 
@@ -222,17 +221,17 @@ impl Speaker {
                     .iter()
                     .map(|(&id, peer)| (id, self.view(id, peer)))
                     .collect();
+                // A query whose asker has gone needs no answer.
+                let _ = reply.send(sessions);
+            }
+            SpeakerCommand::ListenErrors(reply) => {
                 let listeners = Family::ALL
                     .into_iter()
                     .filter_map(|family| self.listening[family].as_ref());
                 let listen_errors = listeners
                     .filter_map(|listening| listening.error.clone())
                     .collect();
-                // A query whose asker has gone needs no answer.
-                let _ = reply.send(Sessions {
-                    sessions,
-                    listen_errors,
-                });
+                let _ = reply.send(listen_errors);
             }
             SpeakerCommand::Shutdown(..) => {}
             #[cfg(test)]

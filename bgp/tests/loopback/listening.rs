@@ -59,7 +59,7 @@ async fn a_port_that_is_taken_is_named_and_tried_again() {
     let node = Node::silent(address);
     node.listen(PORT).await;
     until("complaint", async || {
-        let errors = node.speaker.sessions().await.listen_errors;
+        let errors = node.speaker.listen_errors().await;
         errors
             .first()
             .is_some_and(|e| e.contains("another program has the port") && e.contains(&PORT.to_string()))
@@ -67,7 +67,7 @@ async fn a_port_that_is_taken_is_named_and_tried_again() {
     .await;
     drop(squatter);
     until("port", async || {
-        node.speaker.sessions().await.listen_errors.is_empty()
+        node.speaker.listen_errors().await.is_empty()
             && tokio::net::TcpStream::connect((address, PORT)).await.is_ok()
     })
     .await;

@@ -159,7 +159,7 @@ impl Node {
     }
 
     pub(crate) async fn view(&self, peer: PeerId) -> SessionView {
-        let sessions = self.speaker.sessions().await.sessions;
+        let sessions = self.speaker.sessions().await;
         sessions
             .into_iter()
             .find_map(|(id, view)| (id == peer).then_some(view))

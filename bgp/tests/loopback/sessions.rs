@@ -107,7 +107,7 @@ async fn a_removed_peer_hears_that_it_is_and_one_added_again_is_found() {
     let end = nodes[1].heard.borrow().peer(PEER).downs[0].clone();
     assert_eq!(end.reason, "received: hard reset (6/9): peer de-configured (6/3)");
     assert_eq!(end.retain, FamilySet::EMPTY);
-    assert!(nodes[0].speaker.sessions().await.sessions.is_empty());
+    assert!(nodes[0].speaker.sessions().await.is_empty());
     // Peer ids are never used again.
     let config = nodes[0].config(nodes[1].address);
     nodes[0].speaker.add_peer(PeerId(2), config).await;
@@ -204,7 +204,7 @@ async fn two_hundred_sessions_come_up_at_once() {
         spokes.push(spoke);
     }
     until("all sessions", async || {
-        let sessions = hub.speaker.sessions().await.sessions;
+        let sessions = hub.speaker.sessions().await;
         sessions.iter().all(|(_, view)| view.state == State::Established)
     })
     .await;

@@ -98,12 +98,13 @@ async fn status<A: ControlApi>(State(api): State<A>) -> Result<Json<DaemonStatus
 }
 
 async fn peers<A: ControlApi>(State(api): State<A>) -> Result<Json<PeerList>, Refusal> {
+    let (items, daemon, problems) = tokio::try_join!(api.peers(), api.status(), api.problems())?;
     Ok(Json(PeerList {
         api_version: API_VERSION.to_owned(),
         kind: "PeerList".to_owned(),
-        items: api.peers().await?,
-        daemon: api.status().await?,
-        problems: api.problems().await?,
+        items,
+        daemon,
+        problems,
     }))
 }
 

@@ -118,11 +118,9 @@ impl ControlApi for Api {
 
     async fn peers(&self) -> Result<Vec<PeerItem>, ApiError> {
         let origins = self.origins.borrow().clone();
-        // Under load each answer waits for its owner's turn: both wait at once.
         let (sessions, (counts, _)) = tokio::join!(self.speaker.sessions(), self.rib.peers());
         let counts: HashMap<PeerId, FamilyMap<PeerCounts>> = counts.into_iter().collect();
         let mut items: Vec<PeerItem> = sessions
-            .sessions
             .into_iter()
             .filter_map(|(id, view)| {
                 let counts = counts.get(&id).copied().unwrap_or_default();
@@ -174,11 +172,18 @@ impl ControlApi for Api {
             resource: format!("CalicoNodeStatus/{name}"),
             message: format!("its status cannot be written: {why}"),
         });
-        let of_claims = match &store.desired {
-            Some(state) => claims::doubtful(&self.rib, state).await,
-            None => Vec::new(),
+        let of_claims = async {
+            match &store.desired {
+                Some(state) => claims::doubtful(&self.rib, state).await,
+                None => Vec::new(),
+            }
         };
-        let (troubles, of_objects) = self.rib.fib_troubles(TROUBLES).await;
+        // Under load each answer waits for its owner's turn: all wait at once.
+        let (of_claims, (troubles, of_objects), listening) = tokio::join!(
+            of_claims,
+            self.rib.fib_troubles(TROUBLES),
+            self.speaker.listen_errors()
+        );
         let of_objects = of_objects.map(|message| ProblemItem {
             resource: "kernel nexthop objects".into(),
             message,
@@ -187,7 +192,6 @@ impl ControlApi for Api {
             resource: format!("kernel route {}", view.prefix),
             message: view.reason.unwrap_or_else(|| view.state.to_owned()),
         });
-        let listening = self.speaker.sessions().await.listen_errors;
         let of_sockets = listening.into_iter().map(|message| ProblemItem {
             resource: "listening socket".into(),
             message,
@@ -219,7 +223,7 @@ impl ControlApi for Api {
     }
 
     async fn reset(&self, name: String) -> Result<Reset, ApiError> {
-        let sessions = self.speaker.sessions().await.sessions;
+        let sessions = self.speaker.sessions().await;
         let Some((id, view)) = sessions.into_iter().find(|(_, view)| view.name == name) else {
             return Err(ApiError::NotFound { what: "peer", name });
         };
@@ -274,7 +278,7 @@ impl ControlApi for Api {
 
     async fn routes(&self, query: &RouteQuery, page: PageRequest) -> Result<Page<RouteItem>, ApiError> {
         if let Some(name) = query.to.clone().filter(|_| page.after.is_none()) {
-            let sessions = self.speaker.sessions().await.sessions;
+            let sessions = self.speaker.sessions().await;
             if !sessions.iter().any(|(_, view)| view.name == name) {
                 return Err(ApiError::NotFound { what: "peer", name });
             }

@@ -14,13 +14,13 @@ use crate::control::protocol::ProblemItem;
 pub async fn doubtful(rib: &RibHandle, state: &DesiredState) -> Vec<ProblemItem> {
     let families = [&state.ipv4, &state.ipv6];
     let addresses = families.iter().filter_map(|family| family.address).collect();
-    let foreign = rib.foreign_addresses(addresses).await;
+    let blocks = families.iter().flat_map(|family| &family.aggregates);
+    let blocks = blocks.map(|aggregate| aggregate.block).collect();
+    let (foreign, paths) = tokio::join!(rib.foreign_addresses(addresses), rib.paths(blocks));
     let mut doubts: Vec<_> = foreign
         .into_iter()
         .map(|address| of_address(&state.node, address))
         .collect();
-    let blocks = families.iter().flat_map(|family| &family.aggregates);
-    let paths = rib.paths(blocks.map(|aggregate| aggregate.block).collect()).await;
     let mut rivals: Vec<_> = paths.iter().filter_map(rival).collect();
     // The first of each block.
     rivals.dedup_by_key(|(block, ..)| *block);

@@ -24,6 +24,8 @@ use crate::verify::Verification;
 
 /// Messages taken at once before peers and the kernel get their share.
 const BURST: usize = 64;
+/// Frames written at once, for the same reason: about a millisecond.
+const WRITES: usize = 128;
 /// Commands that may wait.
 const COMMANDS: usize = 64;
 /// Paths of one prefix that are told of when many prefixes are asked about.
@@ -271,24 +273,20 @@ impl RibTask {
         let mut burst = Vec::with_capacity(BURST);
         loop {
             let deadline = self.rib.poll_timeout();
-            let has_backlog = self.has_room || self.rib.has_backlog() || !self.verifications.is_empty();
+            let has_backlog = self.rib.has_backlog() || !self.verifications.is_empty();
+            let has_room = self.has_room;
             let timer = async {
                 match deadline {
+                    _ if has_room => {}
                     _ if has_backlog => tokio::task::yield_now().await,
                     Some(at) => tokio::time::sleep_until(at.into()).await,
                     None => std::future::pending().await,
                 }
             };
+            let mut first = None;
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(command) => {
-                        if let ControlFlow::Break(done) = self.handle_commands(command) {
-                            drop(self);
-                            // Whoever asked may have gone as well.
-                            let _ = done.send(());
-                            return;
-                        }
-                    }
+                    Some(command) => first = Some(command),
                     None => return,
                 },
                 Some(report) = self.reports.recv() => self.handle_reports(report),
@@ -301,12 +299,23 @@ impl RibTask {
                 part = self.audits.part() => self.audits.take(self.rib.fib_ref(), part),
                 () = timer => self.rib.handle_timeout(Instant::now()),
             }
+            // Whatever else happened: who asks while a thousand peers converge does not wait for his turn among them.
+            if let ControlFlow::Break(done) = self.handle_commands(first) {
+                drop(self);
+                // Whoever asked may have gone as well.
+                let _ = done.send(());
+                return;
+            }
             self.has_room = false;
             self.rib.flush();
             self.carry_out().await;
             self.audits.answer_repairs(self.rib.fib_ref());
             self.tell_route_protocol();
             self.verify();
+            if self.has_room {
+                // What the others have by now goes into the next frames, instead of into frames of its own.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -328,8 +337,10 @@ impl RibTask {
     }
 
     /// What was said together acts together.
-    fn handle_commands(&mut self, first: Command) -> ControlFlow<oneshot::Sender<()>> {
-        self.handle_command(first)?;
+    fn handle_commands(&mut self, first: Option<Command>) -> ControlFlow<oneshot::Sender<()>> {
+        if let Some(command) = first {
+            self.handle_command(command)?;
+        }
         for _ in 0..BURST {
             match self.commands.try_recv() {
                 Ok(command) => self.handle_command(command)?,
@@ -455,6 +466,7 @@ impl RibTask {
     }
 
     async fn carry_out(&mut self) {
+        let mut written = 0;
         while let Some(output) = self.rib.poll_output() {
             match output {
                 Output::Frame(peer, bytes) => {
@@ -465,6 +477,10 @@ impl RibTask {
                         Ok(Sent::Taken) => {
                             self.rib.handle_drained(peer);
                             self.has_room = true;
+                            written += 1;
+                            if written % WRITES == 0 {
+                                tokio::task::yield_now().await;
+                            }
                         }
                         Ok(Sent::Waits) => {}
                         Err(error) => debug!(%peer, %error, "a frame found no taker"),

@@ -68,7 +68,7 @@ async fn a_panic_in_one_peers_task_costs_that_peer_its_session_and_nobody_else()
             .await
             .starts_with("peer#1 down: connection")
     );
-    let sessions = ours.sessions().await.sessions;
+    let sessions = ours.sessions().await;
     assert_eq!(sessions.len(), 2);
     assert_eq!(sessions[0].1.state, State::Established);
 }
