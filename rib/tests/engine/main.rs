@@ -11,6 +11,8 @@ mod fuzz;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod learned;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod live;
