@@ -35,6 +35,8 @@ const QUIET: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_millis(200);
 /// A source that neither answers nor refuses counts as away after this long: the state on disk is used.
 const SILENCE: Duration = Duration::from_secs(5);
+/// Problems that are logged at once. One accident may be thousands.
+const LOGGED: usize = 50;
 /// A state on disk that was the newest this long ago still says what should be there. Kubernetes takes longer to give
 /// a lost node's blocks to others: to hold on to those would be wrong.
 const RECENT: Duration = Duration::from_secs(300);
@@ -456,8 +458,13 @@ fn report(old: Option<&DesiredState>, new: &DesiredState) {
         old.is_some_and(|old| old.problems.contains(problem) || old.clashes.contains(problem))
     };
     let all = new.problems.iter().chain(&new.clashes);
-    for problem in all.filter(|problem| !is_known(problem)) {
+    let mut unknown = all.filter(|problem| !is_known(problem));
+    for problem in unknown.by_ref().take(LOGGED) {
         warn!(resource = %problem.resource, field = %problem.field, "{}", problem.message);
+    }
+    let more = unknown.count();
+    if more > 0 {
+        warn!(more, "other problems, as `pipit status -o json` has them");
     }
 }
 
