@@ -3,6 +3,7 @@
 mod keeper;
 mod state;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -453,12 +454,10 @@ async fn ready(keeper: &mut Option<Keeper>) {
 }
 
 /// Logs problems that are new.
-fn report(old: Option<&DesiredState>, new: &DesiredState) {
-    let is_known = |problem: &Problem| {
-        old.is_some_and(|old| old.problems.contains(problem) || old.clashes.contains(problem))
-    };
-    let all = new.problems.iter().chain(&new.clashes);
-    let mut unknown = all.filter(|problem| !is_known(problem));
+fn report<'s>(old: Option<&'s DesiredState>, new: &'s DesiredState) {
+    let of = |state: &'s DesiredState| state.problems.iter().chain(&state.clashes);
+    let known: BTreeSet<&Problem> = old.into_iter().flat_map(of).collect();
+    let mut unknown = of(new).filter(|problem| !known.contains(problem));
     for problem in unknown.by_ref().take(LOGGED) {
         warn!(resource = %problem.resource, field = %problem.field, "{}", problem.message);
     }
