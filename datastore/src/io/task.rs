@@ -3,6 +3,7 @@
 mod keeper;
 mod state;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -287,10 +288,10 @@ impl Task {
 
     /// What the guard held back and does not any more.
     fn let_go(&mut self, ask: fn(&mut Guard, std::time::Instant) -> Vec<StoreEvent>) -> Changed {
-        let was_held = self.guard.held().len();
+        let was_held = self.guard.held_count();
         let events = ask(&mut self.guard, Instant::now().into_std());
         // A crash must not bring back what has been let go at last.
-        if self.guard.held().len() < was_held
+        if self.guard.held_count() < was_held
             && let Some(keeper) = &mut self.keeper
         {
             keeper.hurry();
@@ -312,7 +313,7 @@ impl Task {
         // Who has stopped waiting is not answered.
         match request {
             Request::Release(reply) => {
-                let held = self.guard.held().len();
+                let held = self.guard.held_count();
                 let changed = self.let_go(Guard::release);
                 let _ = reply.send(held);
                 changed
@@ -356,7 +357,7 @@ impl Task {
         }
         // What is held back is not the newest either: a daemon that restarts again and again holds it no longer than
         // it remembers.
-        let is_newest = self.stale.is_none() && !self.is_receiving && self.guard.held().is_empty();
+        let is_newest = self.stale.is_none() && !self.is_receiving && self.guard.held_count() == 0;
         if let Some(keeper) = &mut self.keeper {
             keeper.see(&self.record, is_newest);
         }
@@ -465,13 +466,13 @@ async fn ready(keeper: &mut Option<Keeper>) {
     }
 }
 
-/// Logs problems that are new.
+/// Logs problems that are new. There may be thousands, when most of a cluster is held back.
 fn report(old: Option<&DesiredState>, new: &DesiredState) {
-    let is_known = |problem: &Problem| {
-        old.is_some_and(|old| old.problems.contains(problem) || old.clashes.contains(problem))
-    };
-    let all = new.problems.iter().chain(&new.clashes);
-    for problem in all.filter(|problem| !is_known(problem)) {
+    fn all(state: &DesiredState) -> impl Iterator<Item = &Problem> {
+        state.problems.iter().chain(&state.clashes)
+    }
+    let known: BTreeSet<_> = old.into_iter().flat_map(all).collect();
+    for problem in all(new).filter(|problem| !known.contains(problem)) {
         warn!(resource = %problem.resource, field = %problem.field, "{}", problem.message);
     }
 }

@@ -305,7 +305,7 @@ fn places(problems: &[Problem]) -> BTreeSet<(&str, &str)> {
 
 #[test]
 fn after_any_change_the_plan_is_the_one_of_the_resources() {
-    for seed in 1..=16 {
+    for seed in 1..=32 {
         let mut dice = Dice(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
         let mut cache = Cache::new();
         let mut present = Present::new();

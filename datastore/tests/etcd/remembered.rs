@@ -1,5 +1,7 @@
 //! What a restart remembers of the run before, with a real etcd that answers.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,16 +14,15 @@ use crate::stream::node;
 
 const HOLD: Option<Duration> = Some(Duration::from_secs(600));
 
-fn set_age(folder: &Path, age: Duration) {
-    let file = std::fs::File::options()
-        .write(true)
-        .open(folder.join("node-1.snapshot"));
-    file.unwrap().set_modified(SystemTime::now() - age).unwrap();
+fn set_age(folder: &Path, age: Duration) -> io::Result<()> {
+    let path = folder.join("node-1.snapshot");
+    let file = File::options().write(true).open(path)?;
+    file.set_modified(SystemTime::now() - age)
 }
 
-fn age(folder: &Path) -> Duration {
-    let found = std::fs::metadata(folder.join("node-1.snapshot")).unwrap();
-    found.modified().unwrap().elapsed().unwrap_or_default()
+fn age(folder: &Path) -> io::Result<Duration> {
+    let found = std::fs::metadata(folder.join("node-1.snapshot"))?;
+    Ok(found.modified()?.elapsed().unwrap_or_default())
 }
 
 /// A run that ended, and what was done to its objects before the next: most nodes deleted, a BGPPeer broken.
@@ -67,7 +68,7 @@ async fn what_was_there_long_ago_and_is_missing_was_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let etcd = Etcd::start().await;
     mended_while_nobody_looked(&etcd, folder.path()).await;
-    set_age(folder.path(), Duration::from_secs(3_600));
+    set_age(folder.path(), Duration::from_secs(3_600)).unwrap();
     let mut second = Run::start(&etcd.url(), folder.path(), HOLD);
     let state = second.until(|state| state.desired.is_some()).await;
     assert_eq!((peers(&state), state.held.len()), (1, 0));
@@ -124,18 +125,18 @@ async fn a_daemon_that_restarts_again_and_again_holds_back_no_longer_than_it_rem
     let folder = tempfile::tempdir().unwrap();
     let etcd = Etcd::start().await;
     mended_while_nobody_looked(&etcd, folder.path()).await;
-    set_age(folder.path(), Duration::from_secs(200));
+    set_age(folder.path(), Duration::from_secs(200)).unwrap();
     let mut second = Run::start(&etcd.url(), folder.path(), HOLD);
     second.until(|state| state.held.len() == 3).await;
     put_nodes(&mut etcd.client().await, 5..=5).await;
     until_kept(folder.path(), "node-5").await;
     assert!(
-        age(folder.path()) >= Duration::from_secs(200),
+        age(folder.path()).unwrap() >= Duration::from_secs(200),
         "the newest it is not"
     );
     assert_eq!(second.store.release_held().await, Some(3));
     let since = std::time::Instant::now();
-    while age(folder.path()) > PATIENCE {
+    while age(folder.path()).unwrap() > PATIENCE {
         assert!(since.elapsed() < PATIENCE, "now it is");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
