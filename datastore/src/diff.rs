@@ -49,6 +49,8 @@ pub enum Change {
     RouterId,
     /// The node became a reflector, stopped being one, or changed its cluster.
     ClusterId,
+    /// The node's AS. What it does to sessions is said of each; those that say `localASNumber` do not see it.
+    LocalAsn,
     /// How much is logged.
     LogSeverity,
     /// `pipit.io/originate`: prefixes that are announced now, and no longer.
@@ -177,6 +179,7 @@ impl Change {
             | Change::Export(_) => ChangeClass::RouteRefresh,
             // A session more: those there are go on.
             Change::SessionAdded { .. }
+            | Change::LocalAsn
             | Change::LogSeverity
             | Change::Originate { .. }
             | Change::ClusterExtensions
@@ -202,6 +205,7 @@ impl fmt::Display for Change {
         match self {
             Change::RouterId => write!(f, "router id"),
             Change::ClusterId => write!(f, "cluster id"),
+            Change::LocalAsn => write!(f, "AS number"),
             Change::LogSeverity => write!(f, "log severity"),
             Change::Originate { added, removed } => {
                 write!(f, "originated prefixes: +[{}] -[{}]", list(added), list(removed))
@@ -246,6 +250,7 @@ pub fn diff(old: &DesiredState, new: &DesiredState) -> Vec<Change> {
     };
     when(old.router_id != new.router_id, Change::RouterId);
     when(old.cluster_id != new.cluster_id, Change::ClusterId);
+    when(old.local_asn != new.local_asn, Change::LocalAsn);
     when(old.log_severity != new.log_severity, Change::LogSeverity);
     let (ours, theirs) = (&old.node_extensions, &new.node_extensions);
     let (removed, added) = sorted_difference(&ours.originate, &theirs.originate);

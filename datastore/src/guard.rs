@@ -222,6 +222,11 @@ impl Guard {
         held
     }
 
+    /// How many those are.
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     /// The source can be asked again: the time that it was away does not count.
     fn back(&mut self, now: Instant) {
         let Some(since) = self.away_since.take() else {

@@ -18,7 +18,7 @@ pub mod table_lock;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -53,6 +53,9 @@ pub(crate) const PROTOCOL: u8 = 12;
 /// Messages of all peers that wait for the RIB.
 const PEER_MESSAGES: usize = 256;
 
+/// How long what is still being written to disk at the end may take.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// Runs the daemon until it is told to end.
 ///
 /// # Errors
@@ -63,7 +66,10 @@ pub fn run(config: Config, logs: LogControl) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))
+    let result = runtime.block_on(serve(config));
+    // The last state is being written; a disk that does not answer keeps nobody from ending.
+    runtime.shutdown_timeout(LAST_WRITE);
+    result
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

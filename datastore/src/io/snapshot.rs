@@ -39,6 +39,9 @@ pub(super) enum SnapshotError {
     /// There is no file.
     #[error("there is none yet")]
     Absent,
+    /// It is a folder, a pipe or a device, of which the last two may keep a reader waiting for ever.
+    #[error("it is not a regular file")]
+    NotAFile,
     /// It cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -59,10 +62,17 @@ pub(super) enum SnapshotError {
 impl SnapshotFile {
     /// What the file holds for this node.
     pub(super) fn load(&self, node: &str) -> Result<Loaded, SnapshotError> {
-        let file = File::open(&self.path).map_err(|error| match error.kind() {
+        let found = std::fs::metadata(&self.path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SnapshotError::Absent,
             _ => error.into(),
         })?;
+        if !found.is_file() {
+            return Err(SnapshotError::NotAFile);
+        }
+        if found.len() > LEN_MAX {
+            return Err(SnapshotError::TooLarge);
+        }
+        let file = File::open(&self.path)?;
         let confirmed = file.metadata()?.modified()?;
         let mut bytes = Vec::new();
         file.take(LEN_MAX + 1).read_to_end(&mut bytes)?;
@@ -91,8 +101,8 @@ impl SnapshotFile {
         Ok(())
     }
 
-    /// Puts a state in the file's place.
-    pub(super) fn save(&self, record: &Record, revision: i64) -> io::Result<()> {
+    /// Puts a state in the file's place, which was known to be the newest until `confirmed`.
+    pub(super) fn save(&self, record: &Record, revision: i64, confirmed: SystemTime) -> io::Result<()> {
         let bytes = record::encode(record, &self.source, revision);
         if bytes.len() as u64 > LEN_MAX {
             let text = format!("{} octets are more than {LEN_MAX}", bytes.len());
@@ -112,6 +122,7 @@ impl SnapshotFile {
             .mode(0o600)
             .open(&new)?;
         file.write_all(&bytes)?;
+        file.set_times(FileTimes::new().set_modified(confirmed))?;
         file.sync_all()?;
         std::fs::rename(&new, &self.path)?;
         File::open(folder)?.sync_all()
@@ -163,8 +174,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ours = file(folder.path(), "http://a:1");
         assert!(matches!(ours.load("n1"), Err(SnapshotError::Absent)));
-        ours.save(&record(3), 41).unwrap();
-        ours.save(&record(4), 42).unwrap();
+        ours.save(&record(3), 41, SystemTime::now()).unwrap();
+        ours.save(&record(4), 42, SystemTime::now()).unwrap();
         let loaded = ours.load("n1").unwrap();
         assert_eq!((loaded.record.len(), loaded.revision), (4, 42));
         let names: Vec<_> = std::fs::read_dir(ours.path.parent().unwrap()).unwrap().collect();
@@ -189,7 +200,7 @@ mod tests {
     fn a_damaged_or_endless_file_is_refused_and_replaced_by_the_next_state() {
         let folder = tempfile::tempdir().unwrap();
         let file = file(folder.path(), "http://a:1");
-        file.save(&record(3), 41).unwrap();
+        file.save(&record(3), 41, SystemTime::now()).unwrap();
         std::fs::write(&file.path, "garbage").unwrap();
         assert!(matches!(
             file.load("n1"),
@@ -199,7 +210,20 @@ mod tests {
         assert!(matches!(file.load("n1"), Err(SnapshotError::TooLarge)));
         // What a crash in the middle of writing leaves does not stand in the way.
         std::fs::write(file.path.with_extension("new"), "half").unwrap();
-        file.save(&record(3), 41).unwrap();
+        file.save(&record(3), 41, SystemTime::now()).unwrap();
+        assert_eq!(file.load("n1").unwrap().record.len(), 3);
+    }
+
+    #[test]
+    fn a_pipe_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path(), "http://a:1");
+        file.save(&record(3), 41, SystemTime::now()).unwrap();
+        std::fs::remove_file(&file.path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&file.path).status();
+        assert!(made.unwrap().success());
+        assert!(matches!(file.load("n1"), Err(SnapshotError::NotAFile)));
+        file.save(&record(3), 41, SystemTime::now()).unwrap();
         assert_eq!(file.load("n1").unwrap().record.len(), 3);
     }
 
@@ -208,7 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = file(folder.path(), "http://a:1");
         assert!(file.confirm(SystemTime::now()).is_err(), "nothing to confirm");
-        file.save(&record(1), 41).unwrap();
+        file.save(&record(1), 41, SystemTime::now()).unwrap();
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         file.confirm(then).unwrap();
         assert_eq!(file.load("n1").unwrap().confirmed, then);
@@ -218,6 +242,10 @@ mod tests {
     fn d9_a_folder_that_cannot_be_written_is_an_error_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("deep"), "a file where a folder should be").unwrap();
-        assert!(file(folder.path(), "http://a:1").save(&record(1), 1).is_err());
+        assert!(
+            file(folder.path(), "http://a:1")
+                .save(&record(1), 1, SystemTime::now())
+                .is_err()
+        );
     }
 }

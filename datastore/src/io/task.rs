@@ -176,12 +176,13 @@ impl Task {
             }
             changed = self.gather(changed).await;
             changed = changed.and(self.let_go(Guard::judge));
+            // Before anything is planned: from what the guard held for a moment only, nothing may follow.
+            changed = changed.and(self.set_guard());
             if is_environment_new {
                 let environment = self.environment.borrow_and_update().clone();
                 self.planner.set_environment(environment);
             }
             self.publish(changed, is_environment_new);
-            self.set_guard();
             self.keep();
         }
         if let Some(keeper) = self.keeper.take() {
@@ -222,8 +223,10 @@ impl Task {
             StoreEvent::SnapshotDone { .. } => {
                 if let Some((recalled, confirmed)) = self.recalled.take() {
                     changed = recalled;
-                    // A clock that was set back says nothing: then absence is no deletion.
-                    if confirmed.elapsed().is_ok_and(|age| age > RECENT) {
+                    // Who wants deletions held for longer wants them remembered for as long. A clock that was set
+                    // back says nothing: then absence is no deletion.
+                    let recent = RECENT.max(self.guard.hold().unwrap_or_default());
+                    if confirmed.elapsed().is_ok_and(|age| age > recent) {
                         self.guard.forget();
                     }
                 }
@@ -254,7 +257,9 @@ impl Task {
     /// Reads the state on disk. What the back-end says first is a difference to it: what most of is missing is held
     /// back, and an object that cannot be read stays at its last good version, as if this run were the one before.
     async fn recall(&mut self) {
-        let Some(keeper) = &self.keeper else { return };
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
         let Some(loaded) = keeper.load(&self.node).await else {
             return;
         };
@@ -263,6 +268,7 @@ impl Task {
             let events = self.guard.handle(Instant::now().into_std(), event);
             recalled = recalled.and(self.take(events));
         }
+        recalled = recalled.and(self.set_guard());
         self.recalled = Some((recalled, loaded.confirmed));
     }
 
@@ -284,7 +290,14 @@ impl Task {
 
     /// What the guard held back and does not any more.
     fn let_go(&mut self, ask: fn(&mut Guard, std::time::Instant) -> Vec<StoreEvent>) -> Changed {
+        let was_held = self.guard.held_count();
         let events = ask(&mut self.guard, Instant::now().into_std());
+        // A crash must not bring back what has been let go at last.
+        if self.guard.held_count() < was_held
+            && let Some(keeper) = &mut self.keeper
+        {
+            keeper.hurry();
+        }
         self.take(events)
     }
 
@@ -302,7 +315,7 @@ impl Task {
         // Who has stopped waiting is not answered.
         match request {
             Request::Release(reply) => {
-                let held = self.guard.held().len();
+                let held = self.guard.held_count();
                 let changed = self.let_go(Guard::release);
                 let _ = reply.send(held);
                 changed
@@ -325,28 +338,30 @@ impl Task {
     }
 
     /// The annotation may switch the guard off, and what it holds goes then.
-    fn set_guard(&mut self) {
-        let state = self.sender.borrow().desired.clone();
-        let annotation = state.map(|state| state.cluster_extensions.mass_withdrawal_guard);
+    fn set_guard(&mut self) -> Changed {
+        let annotations = self.cache.configuration("default");
+        let annotation = annotations.map(|default| default.extensions.mass_withdrawal_guard);
         let hold = self.hold.filter(|_| annotation != Some(MassWithdrawalGuard::Off));
         if hold == self.guard.hold() {
-            return;
+            return Changed::NOTHING;
         }
         self.guard.set_hold(hold);
-        let changed = match hold {
+        match hold {
             Some(_) => Changed::NOTHING,
             None => self.let_go(Guard::release),
-        };
-        self.publish(changed, false);
+        }
     }
 
     /// Sees to it that what is in force gets to disk.
     fn keep(&mut self) {
-        let is_newest = self.source == Source::Backend && self.stale.is_none() && !self.is_receiving;
-        match &mut self.keeper {
-            Some(keeper) if is_newest => keeper.see(&self.record),
-            Some(keeper) => keeper.pause(),
-            None => {}
+        if self.source != Source::Backend {
+            return;
+        }
+        // What is held back is not the newest either: a daemon that restarts again and again holds it no longer than
+        // it remembers.
+        let is_newest = self.stale.is_none() && !self.is_receiving && self.guard.held_count() == 0;
+        if let Some(keeper) = &mut self.keeper {
+            keeper.see(&self.record, is_newest);
         }
     }
 
@@ -453,11 +468,13 @@ async fn ready(keeper: &mut Option<Keeper>) {
     }
 }
 
-/// Logs problems that are new.
-fn report<'s>(old: Option<&'s DesiredState>, new: &'s DesiredState) {
-    let of = |state: &'s DesiredState| state.problems.iter().chain(&state.clashes);
-    let known: BTreeSet<&Problem> = old.into_iter().flat_map(of).collect();
-    let mut unknown = of(new).filter(|problem| !known.contains(problem));
+/// Logs problems that are new. There may be thousands, when most of a cluster is held back.
+fn report(old: Option<&DesiredState>, new: &DesiredState) {
+    fn all(state: &DesiredState) -> impl Iterator<Item = &Problem> {
+        state.problems.iter().chain(&state.clashes)
+    }
+    let known: BTreeSet<_> = old.into_iter().flat_map(all).collect();
+    let mut unknown = all(new).filter(|problem| !known.contains(problem));
     for problem in unknown.by_ref().take(LOGGED) {
         warn!(resource = %problem.resource, field = %problem.field, "{}", problem.message);
     }

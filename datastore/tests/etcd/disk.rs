@@ -16,14 +16,14 @@ use crate::driver::config;
 use crate::server::{Etcd, PATIENCE, Writer};
 use crate::stream::node;
 
-struct Run {
-    store: Store,
+pub(crate) struct Run {
+    pub(crate) store: Store,
     _environment: watch::Sender<Environment>,
     _cancel: DropGuard,
 }
 
 impl Run {
-    fn start(url: &str, folder: &Path, hold: Option<Duration>) -> Run {
+    pub(crate) fn start(url: &str, folder: &Path, hold: Option<Duration>) -> Run {
         let (environment, watched) = watch::channel(Environment::default());
         let cancel = CancellationToken::new();
         let snapshot = Some(SnapshotFile {
@@ -40,13 +40,13 @@ impl Run {
         }
     }
 
-    async fn until(&mut self, is_so: impl FnMut(&StoreState) -> bool) -> StoreState {
+    pub(crate) async fn until(&mut self, is_so: impl FnMut(&StoreState) -> bool) -> StoreState {
         let waited = tokio::time::timeout(PATIENCE, self.store.state.wait_for(is_so)).await;
         waited.expect("it does not come to that").unwrap().clone()
     }
 }
 
-async fn put_nodes(writer: &mut Writer, numbers: impl Iterator<Item = usize>) {
+pub(crate) async fn put_nodes(writer: &mut Writer, numbers: impl Iterator<Item = usize>) {
     let spec = |n: usize| {
         format!(r#"{{"metadata":{{"name":"node-{n}"}},"spec":{{"bgp":{{"ipv4Address":"10.0.0.{n}/24"}}}}}}"#)
     };
@@ -55,7 +55,7 @@ async fn put_nodes(writer: &mut Writer, numbers: impl Iterator<Item = usize>) {
 }
 
 /// Waits until the state on disk has this many lines, which is when it has been written.
-async fn until_kept(folder: &Path, holds: &str) {
+pub(crate) async fn until_kept(folder: &Path, holds: &str) {
     let path = folder.join("node-1.snapshot");
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !std::fs::read_to_string(&path).is_ok_and(|text| text.contains(holds)) {
@@ -67,7 +67,7 @@ async fn until_kept(folder: &Path, holds: &str) {
     }
 }
 
-fn peers(state: &StoreState) -> usize {
+pub(crate) fn peers(state: &StoreState) -> usize {
     let count = |desired: &Arc<DesiredState>| desired.ipv4.peers.len();
     state.desired.as_ref().map_or(0, count)
 }
@@ -208,59 +208,4 @@ async fn what_changed_a_moment_before_the_end_is_kept_as_well() {
     run.until(|state| peers(state) == 3).await;
     drop(run);
     until_kept(folder.path(), "node-4").await;
-}
-
-/// A run that ended, and what was done to its objects before the next: most nodes deleted, a BGPPeer broken.
-async fn mended_while_nobody_looked(etcd: &Etcd, folder: &Path) {
-    let mut writer = etcd.client().await;
-    put_nodes(&mut writer, 1..=4).await;
-    let peer = format!("{RESOURCES}bgppeers/tor");
-    writer
-        .put(&peer, r#"{"spec":{"peerIP":"10.9.0.1","asNumber":64601}}"#)
-        .await;
-    let mut first = Run::start(&etcd.url(), folder, None);
-    first.until(|state| peers(state) == 4).await;
-    until_kept(folder, "10.9.0.1").await;
-    drop(first);
-    for n in 2..=4 {
-        writer.delete(&node(&format!("node-{n}"))).await;
-    }
-    writer.put(&peer, "{").await;
-}
-
-#[tokio::test]
-async fn c199_a_restart_remembers_what_was_there_and_what_could_be_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let etcd = Etcd::start().await;
-    mended_while_nobody_looked(&etcd, folder.path()).await;
-    let hold = Some(Duration::from_secs(600));
-    let mut second = Run::start(&etcd.url(), folder.path(), hold);
-    let state = second.until(|state| state.desired.is_some()).await;
-    assert!(state.is_in_sync && !state.is_from_disk && state.stale.is_none());
-    assert_eq!((peers(&state), state.held.len()), (4, 3));
-    assert_eq!(second.store.release_held().await, Some(3));
-    let state = second.until(|state| state.held.is_empty()).await;
-    assert_eq!(peers(&state), 1, "the BGPPeer's, at its last good version");
-    let told = state.desired.unwrap().problems.clone();
-    assert!(
-        told.iter()
-            .any(|problem| problem.message.contains("the last good version stays in force")),
-        "{told:?}"
-    );
-}
-
-#[tokio::test]
-async fn what_was_there_long_ago_and_is_missing_was_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    let etcd = Etcd::start().await;
-    mended_while_nobody_looked(&etcd, folder.path()).await;
-    let file = std::fs::File::options()
-        .write(true)
-        .open(folder.path().join("node-1.snapshot"));
-    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
-    file.unwrap().set_modified(long_ago).unwrap();
-    let hold = Some(Duration::from_secs(600));
-    let mut second = Run::start(&etcd.url(), folder.path(), hold);
-    let state = second.until(|state| state.desired.is_some()).await;
-    assert_eq!((peers(&state), state.held.len()), (1, 0));
 }

@@ -18,6 +18,7 @@ mod faults;
 mod histories;
 #[cfg(test)]
 mod relay;
+mod remembered;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

@@ -19,12 +19,17 @@ const PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// How often a state that has not changed is marked as still the newest.
 const CONFIRM: Duration = Duration::from_secs(60);
+/// A disk that takes longer to read is done without.
+const READING: Duration = Duration::from_secs(5);
 
 /// Writes the record to its file, seldom and elsewhere.
 pub(super) struct Keeper {
     file: Arc<SnapshotFile>,
     /// Version of the record that is on disk, or on its way.
     version: Option<u64>,
+    /// Whether what is in force is the newest, and until when it was known to be.
+    is_newest: bool,
+    confirmed: SystemTime,
     /// When there is something to do.
     due: Option<Instant>,
     /// Not before this.
@@ -38,6 +43,8 @@ impl Keeper {
         Keeper {
             file: Arc::new(file),
             version: None,
+            is_newest: false,
+            confirmed: SystemTime::now(),
             due: None,
             not_before: Instant::now(),
             work: None,
@@ -46,41 +53,62 @@ impl Keeper {
     }
 
     /// What an earlier run left for this node; what keeps it from being used is logged.
-    pub(super) async fn load(&self, node: &str) -> Option<Loaded> {
+    pub(super) async fn load(&mut self, node: &str) -> Option<Loaded> {
         let (file, node) = (Arc::clone(&self.file), node.to_owned());
+        let loading = tokio::task::spawn_blocking(move || file.load(&node));
         let path = self.file.path.display();
-        match tokio::task::spawn_blocking(move || file.load(&node)).await {
-            Ok(Ok(loaded)) => return Some(loaded),
-            Ok(Err(SnapshotError::Absent)) => info!(%path, "there is no last good state on disk"),
-            Ok(Err(error)) => warn!(%path, "the last good state on disk cannot be used: {error}"),
+        match tokio::time::timeout(READING, loading).await {
+            Ok(Ok(Ok(loaded))) => {
+                self.confirmed = loaded.confirmed.min(SystemTime::now());
+                return Some(loaded);
+            }
+            Ok(Ok(Err(SnapshotError::Absent))) => info!(%path, "there is no last good state on disk"),
+            Ok(Ok(Err(error))) => warn!(%path, "the last good state on disk cannot be used: {error}"),
             // The runtime is ending.
-            Err(_) => {}
+            Ok(Err(_)) => {}
+            Err(_) => warn!(%path, "the last good state on disk is not used: the disk does not answer"),
         }
         None
     }
 
-    /// The record as it is now, known to be the newest.
-    pub(super) fn see(&mut self, record: &Record) {
+    /// The record as it is now. What changed is written in any case, with the time until which it was the newest.
+    pub(super) fn see(&mut self, record: &Record, is_newest: bool) {
         let now = Instant::now();
-        let wanted = match self.version == Some(record.version()) {
-            true => now + CONFIRM,
-            false => (now + QUIET).max(self.not_before),
+        if is_newest || self.is_newest {
+            self.confirmed = SystemTime::now();
+        }
+        self.is_newest = is_newest;
+        let wanted = match (self.version == Some(record.version()), is_newest) {
+            (false, _) => (now + QUIET).max(self.not_before),
+            (true, true) => now + CONFIRM,
+            (true, false) => return self.due = None,
         };
         self.due = Some(self.due.map_or(wanted, |due| due.min(wanted)));
     }
 
-    /// Nothing is known to be the newest any more.
-    pub(super) fn pause(&mut self) {
-        self.due = None;
+    /// What changes now is written at once.
+    pub(super) fn hurry(&mut self) {
+        self.due = Some(Instant::now());
     }
 
     /// The task ends: what has not been written yet is, without waiting for its time.
     pub(super) fn finish(self, record: Record, revision: i64) {
         let is_newer = self.due.is_some() && self.version != Some(record.version());
         if is_newer {
+            let confirmed = self.until();
             let file = self.file;
             // The runtime ends after it; nobody is left to be told.
-            drop(tokio::task::spawn_blocking(move || file.save(&record, revision)));
+            drop(tokio::task::spawn_blocking(move || {
+                file.save(&record, revision, confirmed)
+            }));
+        }
+    }
+
+    /// Until when what is in force is known to be the newest.
+    fn until(&self) -> SystemTime {
+        match self.is_newest {
+            true => SystemTime::now(),
+            false => self.confirmed,
         }
     }
 
@@ -105,13 +133,14 @@ impl Keeper {
         }
         let file = Arc::clone(&self.file);
         self.not_before = now + PAUSE;
-        self.due = Some(now + CONFIRM);
+        self.due = self.is_newest.then(|| now + CONFIRM);
+        let confirmed = self.until();
         self.work = Some(if self.version == Some(record.version()) {
-            tokio::task::spawn_blocking(move || file.confirm(SystemTime::now()))
+            tokio::task::spawn_blocking(move || file.confirm(confirmed))
         } else {
             self.version = Some(record.version());
             let record = record.clone();
-            tokio::task::spawn_blocking(move || file.save(&record, revision))
+            tokio::task::spawn_blocking(move || file.save(&record, revision, confirmed))
         });
     }
 
