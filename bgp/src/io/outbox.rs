@@ -17,8 +17,8 @@ use crate::session::counts::SentCounts;
 use crate::wire::header;
 use crate::wire::iana::message;
 
-/// Where the RIB sends a session's UPDATEs. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Where the RIB sends a session's UPDATEs. Cheap to clone. By default it is that of a session that has ended.
+#[derive(Clone, Debug, Default)]
 pub struct FrameSender(Weak<Outbox>);
 
 /// What became of a frame.
