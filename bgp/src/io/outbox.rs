@@ -14,9 +14,11 @@ use tokio::sync::Notify;
 use crate::io::message::FRAME_ROOM;
 use crate::session::Sending;
 use crate::session::counts::SentCounts;
+use crate::wire::header;
+use crate::wire::iana::message;
 
-/// Where the RIB sends a session's UPDATEs. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Where the RIB sends a session's UPDATEs. Cheap to clone. By default it is that of a session that has ended.
+#[derive(Clone, Debug, Default)]
 pub struct FrameSender(Weak<Outbox>);
 
 /// What became of a frame.
@@ -149,9 +151,13 @@ impl Outbox {
         (queue.socket.take(), unsent)
     }
 
-    /// A control message, to be written ahead of the frames.
-    pub(crate) fn push_urgent(&self, message: Bytes) {
-        self.lock().urgent.push_back(message);
+    /// A control message, to be written ahead of the frames. A NOTIFICATION is the last thing that a connection says
+    /// (RFC 4271 §6), so what waits goes nowhere, whatever room the socket has by now.
+    pub(crate) fn push_urgent(&self, bytes: Bytes) {
+        if bytes.get(header::LEN - 1) == Some(&message::NOTIFICATION) {
+            self.end();
+        }
+        self.lock().urgent.push_back(bytes);
     }
 
     /// Writes what the socket takes; `None` when it is broken.

@@ -26,8 +26,8 @@ use crate::verify::Verification;
 const BURST: usize = 64;
 /// Frames written at once, for the same reason: about a millisecond.
 const WRITES: usize = 128;
-/// Commands that may wait.
-const COMMANDS: usize = 64;
+/// Commands that may wait: all of them act in one turn.
+const COMMANDS: usize = BURST;
 /// Paths of one prefix that are told of when many prefixes are asked about.
 const PATHS_MAX: usize = 64;
 
@@ -294,18 +294,19 @@ impl RibTask {
                     if count == 0 {
                         return;
                     }
-                    burst.drain(..).for_each(|message| self.handle_peer(message));
                 }
                 part = self.audits.part() => self.audits.take(self.rib.fib_ref(), part),
                 () = timer => self.rib.handle_timeout(Instant::now()),
             }
             // Whatever else happened: who asks while a thousand peers converge does not wait for his turn among them.
+            // And before what peers say: a session may be up before this task had time to hear of the peer.
             if let ControlFlow::Break(done) = self.handle_commands(first) {
                 drop(self);
                 // Whoever asked may have gone as well.
                 let _ = done.send(());
                 return;
             }
+            burst.drain(..).for_each(|message| self.handle_peer(message));
             self.has_room = false;
             self.rib.flush();
             self.carry_out().await;
@@ -521,3 +522,6 @@ impl RibTask {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::wire::header;
-use crate::wire::iana::message;
+use crate::wire::iana::{ErrorCode, message};
+use crate::wire::notification::Notification;
 
 /// Octets in an UPDATE here, which are its frame's number: nothing reads them as routes.
 const FILLING: usize = 4_000;
@@ -131,4 +132,23 @@ async fn an_ended_session_takes_nothing_and_its_last_words_are_whole() {
     assert_eq!(heard.len(), usize::from(count) - FRAME_ROOM + 1);
     drop(outbox);
     assert_eq!(frames.send(frame(0)), Err(Unsent::Ended));
+}
+
+#[tokio::test]
+async fn rfc4271_6_nothing_follows_a_notification_although_frames_wait_and_there_is_room_again() {
+    let (outbox, _, theirs, ours) = connected().await;
+    let frames = outbox.open();
+    fill(&frames);
+    let hears = tokio::spawn(heard(theirs));
+    ours.ready(tokio::io::Interest::WRITABLE).await.unwrap();
+    outbox.push_urgent(Notification::new(ErrorCode::ADMINISTRATIVE_RESET).encode());
+    while outbox.wants_write() {
+        outbox.write().unwrap();
+        tokio::task::yield_now().await;
+    }
+    drop((outbox.close(), ours));
+    assert_eq!(
+        hears.await.unwrap().last(),
+        Some(&(message::NOTIFICATION, ErrorCode::ADMINISTRATIVE_RESET.code))
+    );
 }
