@@ -157,7 +157,11 @@ impl Outbox {
         if bytes.get(header::LEN - 1) == Some(&message::NOTIFICATION) {
             self.end();
         }
-        self.lock().urgent.push_back(bytes);
+        let mut queue = self.lock();
+        // One KEEPALIVE says as much as many: a peer that does not read, and may, must not collect them.
+        if queue.urgent.back() != Some(&bytes) {
+            queue.urgent.push_back(bytes);
+        }
     }
 
     /// Writes what the socket takes; `None` when it is broken.

@@ -83,7 +83,9 @@ async fn messages_stay_whole_and_control_messages_overtake_frames_when_a_socket_
     // The task is told that there is something for it.
     outbox.left().await;
     assert!(outbox.wants_write());
-    outbox.push_urgent(header::keepalive().to_vec().into());
+    for _ in 0..10 {
+        outbox.push_urgent(header::keepalive().to_vec().into());
+    }
     let hears = tokio::spawn(heard(theirs));
     let mut drained = 0;
     while outbox.wants_write() {
