@@ -54,7 +54,7 @@ pub(crate) async fn put_nodes(writer: &mut Writer, numbers: impl Iterator<Item =
     writer.put_all(nodes).await;
 }
 
-/// Waits until the state on disk has this many lines, which is when it has been written.
+/// Waits until this stands in the state on disk.
 pub(crate) async fn until_kept(folder: &Path, holds: &str) {
     let path = folder.join("node-1.snapshot");
     let deadline = tokio::time::Instant::now() + PATIENCE;
