@@ -20,7 +20,8 @@ use crate::bfd::Loss;
 use crate::io::linger::Lingering;
 use crate::io::message::{PeerBody, PeerMessage};
 use crate::io::outbox::{Outbox, Written};
-use crate::io::{read_buffer, socket};
+use crate::io::read_buffer::{self, READ_LEN};
+use crate::io::socket;
 use crate::peer_id::PeerId;
 use crate::session::collision::Direction;
 use crate::session::config::PeerConfig;
@@ -165,7 +166,13 @@ impl PeerTask {
                 Event::Command(Some(command)) => self.handle_command(now, command),
                 Event::Command(None) => return self.id,
                 Event::Dialled(result) => self.handle_dialled(now, result),
-                Event::Readable(direction) => self.handle_readable(now, direction),
+                Event::Readable(direction) => {
+                    if self.handle_readable(now, direction) {
+                        // The others, and the RIB, have their turn before the next: decoded, routes take several times
+                        // the room that they have in the socket.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Event::Writable(direction) => self.write(now, direction),
                 Event::Permit(Ok(())) => {}
                 // Without a RIB there is nothing to run for.
@@ -309,7 +316,8 @@ impl PeerTask {
         }
     }
 
-    fn handle_readable(&mut self, now: Instant, direction: Direction) {
+    /// Reads once. Says whether the socket may hold more.
+    fn handle_readable(&mut self, now: Instant, direction: Direction) -> bool {
         let mut batch = UpdateBatch::default();
         let PeerTask {
             session,
@@ -323,7 +331,7 @@ impl PeerTask {
             Direction::Incoming => incoming,
         };
         let Some(connection) = connection else {
-            return;
+            return false;
         };
         let result = read_buffer::read(
             &mut connection.socket,
@@ -333,6 +341,7 @@ impl PeerTask {
                 session.handle_bytes(now, direction, received, &mut batch);
             },
         );
+        let is_full = matches!(result, Ok(READ_LEN));
         match result {
             Ok(0) => {
                 let error = connection.outbox.take_error();
@@ -355,6 +364,7 @@ impl PeerTask {
         if !batch.is_empty() {
             self.tell_rib(PeerBody::Routes(batch));
         }
+        is_full
     }
 
     /// Writes what the socket takes, and tells the session and the RIB what became of it.

@@ -2,10 +2,10 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::{LevelFilter, ParseError};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::daemon::config::LogFormat;
 use crate::daemon::stderr::Stderr;
@@ -27,6 +27,12 @@ pub enum LogError {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// A filter by spans or fields.
+    #[error("log filter {given:?}: only levels and TARGET=LEVEL are supported, not spans or fields")]
+    Span {
+        /// The text.
+        given: String,
+    },
     /// Logging is set up already.
     #[error(transparent)]
     Init(#[from] TryInitError),
@@ -38,7 +44,7 @@ pub enum LogError {
 /// Changes the level of a running program.
 #[derive(Clone, Debug)]
 pub struct LogControl {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
 }
 
 impl LogControl {
@@ -49,7 +55,7 @@ impl LogControl {
 
     /// The filter in force.
     pub fn level(&self) -> Result<String, LogError> {
-        Ok(self.filter.with_current(EnvFilter::to_string)?)
+        Ok(self.filter.with_current(Targets::to_string)?)
     }
 }
 
@@ -74,21 +80,27 @@ pub fn init(level: &str, format: LogFormat) -> Result<LogControl, LogError> {
     Ok(LogControl { filter: handle })
 }
 
-/// Strict: `EnvFilter` alone takes any word for the name of a target and then logs nothing else.
-fn parse(level: &str) -> Result<EnvFilter, LogError> {
+/// Strict: `Targets` alone takes any word for the name of a target and then logs nothing else.
+fn parse(level: &str) -> Result<Targets, LogError> {
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    let mut directives = level.split(',').map(str::trim);
-    if let Some(word) = directives.find(|word| !word.contains(['=', '[']) && !is_level(word)) {
+    let directives: Vec<&str> = level.split(',').map(str::trim).collect();
+    if let Some(&word) = directives
+        .iter()
+        .find(|word| !word.contains('=') && !is_level(word))
+    {
         return Err(LogError::Level {
             given: word.to_owned(),
         });
     }
-    EnvFilter::builder()
-        .parse(level)
-        .map_err(|source| LogError::Filter {
+    if level.contains(['[', '{']) {
+        return Err(LogError::Span {
             given: level.to_owned(),
-            source,
-        })
+        });
+    }
+    directives.join(",").parse().map_err(|source| LogError::Filter {
+        given: level.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -97,17 +109,30 @@ mod tests {
 
     #[test]
     fn levels_and_filters_parse_and_typing_errors_do_not() {
-        for good in ["info", "DEBUG", "off", "warn,pipit_bgp=trace"] {
+        for good in [
+            "info",
+            "DEBUG",
+            "off",
+            "warn,pipit_bgp=trace",
+            "info, pipit_rib::fib=debug",
+        ] {
             assert!(parse(good).is_ok(), "{good}");
         }
-        for bad in ["verbose", "info,pipit_bgp=loud", "inof", ""] {
+        for bad in [
+            "verbose",
+            "info,pipit_bgp=loud",
+            "inof",
+            "",
+            "[session]=debug",
+            "info,pipit_bgp[{peer}]=debug",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn the_level_changes_while_running_and_a_bad_one_changes_nothing() {
-        let (_layer, filter) = reload::Layer::<EnvFilter, Registry>::new(parse("info").unwrap());
+        let (_layer, filter) = reload::Layer::<Targets, Registry>::new(parse("info").unwrap());
         let control = LogControl { filter };
         control.set_level("debug").unwrap();
         assert_eq!(control.level().unwrap(), "debug");
