@@ -25,6 +25,8 @@ pub(crate) enum Flag {
     Delayed,
     /// Something happened while a change was under way: to be looked at when that is answered.
     Again,
+    /// No entry: its place waits for another one.
+    Vacant,
 }
 
 /// What is wanted and what is there. Octets and not words: beside the five of an IPv4 prefix, alignment would cost
@@ -95,6 +97,7 @@ mod tests {
             Flag::Refused,
             Flag::Delayed,
             Flag::Again,
+            Flag::Vacant,
         ];
         for flag in flags {
             assert!(!entry.has(flag));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::fib::FibPrefix;
-use crate::fib::entries::Entries;
+use crate::fib::entries::{Entries, EntryId};
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::errno::{self, EEXIST, Remedy};
 use crate::fib::kernel::{Authored, FibOpKind};
@@ -51,7 +51,8 @@ impl Counts {
 #[derive(Debug)]
 pub struct FamilyFib<P> {
     pub(super) entries: Entries<P>,
-    pub(super) dirty: VecDeque<P>,
+    /// Those to be looked at ([`Flag::Dirty`]), each once; none of them is removed.
+    pub(super) dirty: VecDeque<EntryId>,
     counts: Counts,
     pub(super) exceptions: Exceptions<P>,
 }
@@ -69,11 +70,11 @@ impl<P> Default for FamilyFib<P> {
 
 impl<P: FibPrefix> FamilyFib<P> {
     pub(crate) fn set(&mut self, prefix: P, wanted: Option<TargetId>) {
-        let entry = match wanted {
+        let (id, entry) = match wanted {
             Some(_) => self.entries.get_or_insert_with(prefix, Entry::default),
             // Never asked for: if the kernel has it, it stays until the sweep.
             None => match self.entries.get_mut(prefix) {
-                Some(entry) => entry,
+                Some(found) => found,
                 None => return,
             },
         };
@@ -83,7 +84,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         entry.set_wanted(wanted);
         entry.put(Flag::Adopted, false);
         entry.put(Flag::Delayed, false);
-        mark(&mut self.dirty, prefix, entry);
+        mark(&mut self.dirty, id, entry);
     }
 
     pub(crate) fn wanted(&self, prefix: P) -> Option<TargetId> {
@@ -153,42 +154,42 @@ impl<P: FibPrefix> FamilyFib<P> {
 
     /// Everything unwanted is to go.
     pub(crate) fn sweep(&mut self) {
-        for (prefix, entry) in self.entries.iter_mut() {
+        for (id, entry) in self.entries.iter_mut() {
             if entry.wanted().is_none() {
                 entry.put(Flag::Adopted, false);
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
             }
         }
         for &prefix in self.exceptions.extra.keys() {
-            if let Some(entry) = self.entries.get_mut(prefix) {
-                mark(&mut self.dirty, prefix, entry);
+            if let Some((id, entry)) = self.entries.get_mut(prefix) {
+                mark(&mut self.dirty, id, entry);
             }
         }
     }
 
     /// Looks at a prefix again.
     pub(crate) fn touch(&mut self, prefix: P) {
-        if let Some(entry) = self.entries.get_mut(prefix) {
+        if let Some((id, entry)) = self.entries.get_mut(prefix) {
             entry.put(Flag::Delayed, false);
-            mark(&mut self.dirty, prefix, entry);
+            mark(&mut self.dirty, id, entry);
         }
     }
 
     /// Leaves a prefix as it is until [`Self::touch`].
     pub(crate) fn delay(&mut self, prefix: P) {
-        if let Some(entry) = self.entries.get_mut(prefix) {
+        if let Some((_, entry)) = self.entries.get_mut(prefix) {
             entry.put(Flag::Delayed, true);
         }
     }
 
     /// Looks again at the prefixes of these targets (sorted).
     pub(crate) fn touch_targets(&mut self, targets: &[TargetId]) {
-        for (prefix, entry) in self.entries.iter_mut() {
+        for (id, entry) in self.entries.iter_mut() {
             if entry
                 .wanted()
                 .is_some_and(|wanted| targets.binary_search(&wanted).is_ok())
             {
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
             }
         }
     }
@@ -196,10 +197,10 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// Tries again what the kernel refused, where the target (`None`: to be deleted) is one of these.
     pub(crate) fn retry(&mut self, is_due: impl Fn(Option<TargetId>) -> bool) {
         for &prefix in self.exceptions.refused.keys() {
-            if let Some(entry) = self.entries.get_mut(prefix)
+            if let Some((id, entry)) = self.entries.get_mut(prefix)
                 && is_due(entry.wanted())
             {
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
             }
         }
     }
@@ -213,13 +214,13 @@ impl<P: FibPrefix> FamilyFib<P> {
                 Refusal::Taken => true,
                 Refusal::Kernel(errno) => errno == EEXIST && !is_puzzled,
             };
-            if let Some(entry) = self.entries.get_mut(prefix)
+            if let Some((id, entry)) = self.entries.get_mut(prefix)
                 && is_candidate
                 && let Some(route) = desired(entry, around.shapes)
                 && !around.is_taken(prefix, route)
             {
                 is_blind |= refusal != Refusal::Taken;
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
             }
         }
         is_blind
@@ -234,7 +235,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// The same for any reason; `is_gone` says which of them are not there any more for certain.
     pub(crate) fn drop_routes(&mut self, routes: &[RouteId], is_gone: impl Fn(RouteId) -> bool) -> bool {
         let mut is_ambiguous = false;
-        for (prefix, entry) in self.entries.iter_mut() {
+        for (id, entry) in self.entries.iter_mut() {
             if entry.has(Flag::Unseen) {
                 // The dump under way will tell.
                 continue;
@@ -252,7 +253,7 @@ impl<P: FibPrefix> FamilyFib<P> {
                 continue;
             }
             self.counts.set_actual(entry, None);
-            mark(&mut self.dirty, prefix, entry);
+            mark(&mut self.dirty, id, entry);
         }
         let is_left_over = |id: &RouteId| routes.binary_search(id).is_ok();
         is_ambiguous || self.exceptions.extra.values().flatten().any(is_left_over)
@@ -269,12 +270,12 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// What the dump did not show is not there; how many of those were wanted.
     pub(crate) fn end_dump(&mut self) -> usize {
         let mut lost = 0;
-        for (prefix, entry) in self.entries.iter_mut() {
+        for (id, entry) in self.entries.iter_mut() {
             if entry.has(Flag::Unseen) {
                 entry.put(Flag::Unseen, false);
                 self.counts.set_actual(entry, None);
                 lost += usize::from(entry.wanted().is_some());
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
             }
         }
         lost
@@ -289,7 +290,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         around: &Surroundings<'_>,
     ) -> Outcome {
         let shapes = around.shapes;
-        let entry = self.entries.get_or_insert_with(prefix, || {
+        let (id, entry) = self.entries.get_or_insert_with(prefix, || {
             let mut entry = Entry::default();
             entry.put(Flag::Adopted, !around.may_sweep);
             entry
@@ -304,12 +305,12 @@ impl<P: FibPrefix> FamilyFib<P> {
             Some(actual) if actual == route => return Outcome::Expected,
             Some(actual) if was_seen && shapes.metric(actual) != shapes.metric(route) => {
                 self.exceptions.extra.entry(prefix).or_default().push(route);
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
                 return Outcome::Expected;
             }
             Some(_) if was_seen && !is_replacement && around.is_dumping => {
                 self.exceptions.doubles.entry(prefix).or_default().push(route);
-                mark(&mut self.dirty, prefix, entry);
+                mark(&mut self.dirty, id, entry);
                 return Outcome::Expected;
             }
             // It was there already when we wrote ours, and is not any more: old news.
@@ -318,7 +319,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         self.counts.set_actual(entry, Some(route));
         let is_wanted = desired(entry, shapes) == Some(route);
-        mark(&mut self.dirty, prefix, entry);
+        mark(&mut self.dirty, id, entry);
         if is_wanted || entry.has(Flag::Adopted) {
             Outcome::Expected
         } else {
@@ -336,7 +337,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         shapes: &Shapes,
     ) -> Outcome {
         self.exceptions.forget_extra(prefix, metric, shapes);
-        let Some(entry) = self.entries.get_mut(prefix) else {
+        let Some((id, entry)) = self.entries.get_mut(prefix) else {
             return Outcome::Expected;
         };
         if entry.has(Flag::InFlight) {
@@ -351,7 +352,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         self.counts.set_actual(entry, None);
         entry.put(Flag::Unseen, false);
-        mark(&mut self.dirty, prefix, entry);
+        mark(&mut self.dirty, id, entry);
         if gone.is_none() {
             // A replacement of ours may have replaced the foreign route in turn, without its being told.
             return Outcome::Ambiguous;
@@ -366,11 +367,9 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// Plans changes of dirty prefixes until there are `max`, or a few more.
     pub(crate) fn collect(&mut self, max: usize, around: &Surroundings<'_>, planned: &mut Vec<Planned<P>>) {
         while planned.len() < max
-            && let Some(prefix) = self.dirty.pop_front()
+            && let Some(id) = self.dirty.pop_front()
         {
-            let Some(entry) = self.entries.get_mut(prefix) else {
-                continue;
-            };
+            let (prefix, entry) = self.entries.at_mut(id);
             entry.put(Flag::Dirty, false);
             if entry.has(Flag::InFlight) {
                 entry.put(Flag::Again, true);
@@ -385,11 +384,11 @@ impl<P: FibPrefix> FamilyFib<P> {
             }
             let before = planned.len();
             self.exceptions
-                .plan(prefix, entry, &mut self.counts, around, planned);
+                .plan((id, prefix), entry, &mut self.counts, around, planned);
             entry.put(Flag::InFlight, planned.len() > before);
             let is_empty = entry.wanted().is_none() && entry.actual().is_none() && planned.len() == before;
             if is_empty && !self.exceptions.extra.contains_key(&prefix) {
-                self.entries.remove(prefix);
+                self.entries.remove(id);
             }
         }
         if self.dirty.is_empty() {
@@ -412,9 +411,11 @@ impl<P: FibPrefix> FamilyFib<P> {
             counts,
             exceptions,
         } = self;
-        let Some(entry) = entries.get_mut(prefix) else {
-            return Outcome::Expected;
-        };
+        let (found, entry) = entries.at_mut(planned.id);
+        debug_assert!(
+            found == prefix,
+            "an entry was removed while a change was under way"
+        );
         entry.put(Flag::InFlight, false);
         let metric = shapes.metric(planned.route);
         let current = entry.actual().filter(|&actual| shapes.metric(actual) == metric);
@@ -468,15 +469,15 @@ impl<P: FibPrefix> FamilyFib<P> {
         entry.put(Flag::Again, false);
         if !is_done && is_due {
             // Something newer may have been wanted meanwhile, or leftovers must go.
-            mark(dirty, prefix, entry);
+            mark(dirty, planned.id, entry);
         }
         outcome
     }
 }
 
-fn mark<P>(dirty: &mut VecDeque<P>, prefix: P, entry: &mut Entry) {
+fn mark(dirty: &mut VecDeque<EntryId>, id: EntryId, entry: &mut Entry) {
     if !entry.has(Flag::Dirty) {
         entry.put(Flag::Dirty, true);
-        dirty.push_back(prefix);
+        dirty.push_back(id);
     }
 }

@@ -444,10 +444,8 @@ impl<P: FibPrefix> FamilyFib<P> {
     /// What the routes that are to be looked at say of the groups that they lead through.
     fn vote(&self, around: &Surroundings<'_>, votes: &mut BTreeMap<u32, Votes>) {
         let shapes = around.shapes;
-        for &prefix in &self.dirty {
-            let Some(entry) = self.entries.get(prefix) else {
-                continue;
-            };
+        for &id in &self.dirty {
+            let (_, entry) = self.entries.at(id);
             let is_left_alone = entry.has(Flag::Delayed) || (entry.has(Flag::Adopted) && !around.may_sweep);
             let Some(actual) = entry.actual().filter(|_| !is_left_alone) else {
                 continue;

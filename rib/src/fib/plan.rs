@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::fib::FibPrefix;
+use crate::fib::entries::EntryId;
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::family_fib::Counts;
 use crate::fib::kernel::FibOpKind;
@@ -15,6 +16,7 @@ use crate::fib::shapes::{RouteId, Shapes};
 /// A change to ask the kernel for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Planned<P> {
+    pub(super) id: EntryId,
     pub(crate) prefix: P,
     pub(crate) kind: FibOpKind,
     pub(crate) route: RouteId,
@@ -73,7 +75,7 @@ impl<P: FibPrefix> Exceptions<P> {
     /// Plans the changes of one prefix.
     pub(super) fn plan(
         &mut self,
-        prefix: P,
+        (id, prefix): (EntryId, P),
         entry: &mut Entry,
         counts: &mut Counts,
         around: &Surroundings<'_>,
@@ -88,6 +90,7 @@ impl<P: FibPrefix> Exceptions<P> {
                 counts.set_actual(entry, wanted);
             }
             planned.extend(gone.filter(|gone| Some(*gone) != wanted).map(|route| Planned {
+                id,
                 prefix,
                 kind: FibOpKind::Delete,
                 route,
@@ -116,10 +119,16 @@ impl<P: FibPrefix> Exceptions<P> {
             (None, None) => None,
         };
         if let Some((kind, route)) = change {
-            planned.push(Planned { prefix, kind, route });
+            planned.push(Planned {
+                id,
+                prefix,
+                kind,
+                route,
+            });
         } else if around.may_sweep || wanted.is_some() {
             let extra = self.extra.get(&prefix).into_iter().flatten();
             planned.extend(extra.map(|&route| Planned {
+                id,
                 prefix,
                 kind: FibOpKind::Delete,
                 route,
