@@ -223,7 +223,7 @@ fn export(bencher: Bencher<'_, '_>) {
         .counter(ItemsCount::new(ROUTES))
         .with_inputs(|| {
             let mut rib = rib();
-            rib.begin_recovery(Instant::now(), []);
+            rib.begin_recovery(Instant::now(), [], false);
             connect(&mut rib, 1);
             connect(&mut rib, 2);
             take(&mut rib, 1, &batches);

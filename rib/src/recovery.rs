@@ -1,11 +1,11 @@
 //! When restart recovery is over, ours and that of peers (RFC 4724 §4).
 //!
 //! Ours has two ends. We say End-of-RIB when every expected peer has said it, or has not come up within [`SILENCE`]:
-//! a peer that is up and sending is waited for longer, one that is itself restarting not at all, or the two
-//! would wait for each other. Kernel routes that nobody asked for go later, when those have sent what they have, too,
+//! a peer that is up and sending is waited for longer. One that is itself restarting is told at once, or the two would
+//! wait for each other. Kernel routes of the earlier run are left alone until later, when all have sent what they have
 //! or after [`PATIENCE`]: a whole rack that starts at once forgets nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pipit_bgp::session::output::PeerRestart;
@@ -35,18 +35,29 @@ pub(crate) struct Recovery {
 #[derive(Debug)]
 struct Own {
     began: Instant,
-    /// Expected and not up yet.
-    absent: HashSet<PeerId>,
+    /// Expected and not up.
+    absent: HashMap<PeerId, Wait>,
     /// Up, End-of-RIB not yet in.
     sending: HashMap<PeerId, Sending>,
     is_announced: bool,
+    /// The sweep is not before: what was heard so far may not be all that there is.
+    no_sweep_before: Instant,
+    /// When [`Recovery::poll`] looked last.
+    looked: Instant,
+}
+
+/// Until when a peer keeps us from each of the two steps.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    announce: Instant,
+    sweep: Instant,
 }
 
 /// A peer whose End-of-RIB is waited for, and how long.
 #[derive(Clone, Copy, Debug)]
 struct Sending {
     kind: Sender,
-    until: Instant,
+    wait: Wait,
 }
 
 /// What is known of the End-of-RIB of a peer that is up.
@@ -54,7 +65,7 @@ struct Sending {
 enum Sender {
     /// Comes when it has sent its table.
     Steady,
-    /// Comes when its own restart is over, which may wait for us.
+    /// Comes when its own restart is over.
     Restarting,
     /// It did not offer graceful restart, and may never say it.
     Unmarked,
@@ -70,50 +81,54 @@ pub(crate) enum Step {
 }
 
 impl Own {
-    /// Gives up those who had their time.
-    fn give_up(&mut self, now: Instant) {
-        if now >= self.began + PATIENCE {
-            self.absent.clear();
-        }
-        self.sending.retain(|_, sending| now < sending.until);
-    }
-
     /// How long a peer of this kind is waited for that was heard now.
-    fn until(&self, kind: Sender, now: Instant) -> Instant {
+    fn wait(&self, kind: Sender, now: Instant) -> Wait {
+        let quiet = (now + QUIET).min(self.began + TRANSFER);
         match kind {
-            Sender::Steady => (now + QUIET).min(self.began + TRANSFER),
-            Sender::Restarting => self.began + TRANSFER,
-            Sender::Unmarked => self.began + PATIENCE,
+            Sender::Steady => Wait {
+                announce: quiet,
+                sweep: quiet,
+            },
+            Sender::Restarting => Wait {
+                announce: quiet,
+                sweep: self.began + TRANSFER,
+            },
+            Sender::Unmarked => Wait {
+                announce: now,
+                sweep: quiet.max(self.began + PATIENCE),
+            },
         }
     }
 
-    /// Whether a peer that may still come up keeps us from the next step.
-    fn waits_for_absent(&self, now: Instant) -> bool {
-        !self.absent.is_empty() && (self.is_announced || now < self.began + SILENCE)
-    }
-
-    fn waits_for(&self, kind: Sender) -> bool {
-        self.sending.values().any(|sending| sending.kind == kind)
+    fn waits(&self) -> impl Iterator<Item = Wait> {
+        let sending = self.sending.values().map(|sending| sending.wait);
+        self.absent.values().copied().chain(sending)
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let wait = match self.is_announced || self.waits_for(Sender::Steady) {
-            true => PATIENCE,
-            false => SILENCE,
+        let until = |wait: Wait| match self.is_announced {
+            true => wait.sweep,
+            false => wait.announce,
         };
-        let absent = (!self.absent.is_empty()).then(|| self.began + wait);
-        let sending = self.sending.values().map(|sending| sending.until);
-        sending.chain(absent).min()
+        let all = self.waits().map(until).chain([self.no_sweep_before]);
+        all.filter(|at| *at > self.looked).min()
     }
 }
 
 impl Recovery {
-    pub(crate) fn begin(&mut self, now: Instant, peers: impl IntoIterator<Item = PeerId>) {
+    /// Begins to wait for these peers. `is_doubtful`: there may be more, which what is known so far does not say.
+    pub(crate) fn begin(&mut self, now: Instant, peers: impl IntoIterator<Item = PeerId>, is_doubtful: bool) {
+        let wait = Wait {
+            announce: now + SILENCE,
+            sweep: now + PATIENCE,
+        };
         self.own = Some(Own {
             began: now,
-            absent: peers.into_iter().collect(),
+            absent: peers.into_iter().map(|peer| (peer, wait)).collect(),
             sending: HashMap::new(),
             is_announced: false,
+            no_sweep_before: if is_doubtful { wait.sweep } else { now },
+            looked: now,
         });
     }
 
@@ -135,8 +150,12 @@ impl Recovery {
                 Some(restart) if restart.restarting => Sender::Restarting,
                 Some(_) => Sender::Steady,
             };
-            let until = own.until(kind, now);
-            own.sending.insert(id, Sending { kind, until });
+            if kind == Sender::Restarting {
+                // Its End-of-RIB may come before it has heard from others that restart, whose routes it passes on.
+                own.no_sweep_before = own.no_sweep_before.max(own.began + PATIENCE);
+            }
+            let wait = own.wait(kind, now);
+            own.sending.insert(id, Sending { kind, wait });
         }
     }
 
@@ -145,16 +164,19 @@ impl Recovery {
         if let Some(own) = &mut self.own
             && let Some(Sending { kind, .. }) = own.sending.get(&id).copied()
         {
-            let until = own.until(kind, now);
-            own.sending.insert(id, Sending { kind, until });
+            let wait = own.wait(kind, now);
+            own.sending.insert(id, Sending { kind, wait });
         }
     }
 
-    pub(crate) fn down(&mut self, id: PeerId) {
+    /// The session ended before End-of-RIB: the peer has the time of one that is late, from now on.
+    pub(crate) fn down(&mut self, now: Instant, id: PeerId) {
         if let Some(own) = &mut self.own
             && own.sending.remove(&id).is_some()
         {
-            own.absent.insert(id);
+            let announce = (now + SILENCE).min(own.began + TRANSFER);
+            let sweep = announce.max(own.began + PATIENCE);
+            own.absent.insert(id, Wait { announce, sweep });
         }
     }
 
@@ -210,15 +232,15 @@ impl Recovery {
     /// What our own recovery has just come to; to be asked until it says nothing.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Step> {
         let own = self.own.as_mut()?;
-        own.give_up(now);
-        if own.waits_for_absent(now) || own.waits_for(Sender::Steady) {
-            return None;
-        }
-        if !own.is_announced {
+        own.looked = now;
+        own.absent.retain(|_, wait| now < wait.sweep);
+        own.sending.retain(|_, sending| now < sending.wait.sweep);
+        if !own.is_announced && own.waits().all(|wait| wait.announce <= now) {
             own.is_announced = true;
             return Some(Step::Announce);
         }
-        own.sending.is_empty().then(|| {
+        let is_over = own.is_announced && own.waits().next().is_none() && own.no_sweep_before <= now;
+        is_over.then(|| {
             self.own = None;
             Step::Sweep
         })
@@ -247,7 +269,7 @@ mod tests {
 
     fn recovery(peers: u32) -> (Instant, Recovery) {
         let (now, mut recovery) = (Instant::now(), Recovery::default());
-        recovery.begin(now, (0..peers).map(PeerId));
+        recovery.begin(now, (0..peers).map(PeerId), false);
         (now, recovery)
     }
 
@@ -276,36 +298,69 @@ mod tests {
     }
 
     #[test]
-    fn rfc4724_4_1_two_that_restart_do_not_wait_for_each_other_to_speak_but_to_forget() {
-        let (now, mut recovery) = recovery(2);
-        recovery.up(now, PeerId(0), Some(&restart(false)));
-        recovery.up(now, PeerId(1), Some(&restart(true)));
-        assert_eq!(steps(&mut recovery, now), []);
-        recovery.complete(PeerId(0));
-        assert_eq!(steps(&mut recovery, now), [Step::Announce]);
-        assert!(!recovery.holds_end_of_rib() && recovery.is_under_way());
-        assert_eq!(steps(&mut recovery, now + PATIENCE), []);
-        // Its daemon dies once more.
-        recovery.down(PeerId(1));
-        recovery.up(now, PeerId(1), Some(&restart(true)));
-        recovery.complete(PeerId(1));
-        assert_eq!(steps(&mut recovery, now), [Step::Sweep]);
-    }
-
-    #[test]
-    fn a_peer_without_graceful_restart_has_some_seconds_to_send_its_routes() {
-        let (now, mut recovery) = recovery(1);
-        recovery.up(now, PeerId(0), None);
+    fn what_may_not_be_all_is_not_swept_at_once() {
+        let (now, mut recovery) = (Instant::now(), Recovery::default());
+        recovery.begin(now, [], true);
         assert_eq!(steps(&mut recovery, now), [Step::Announce]);
         assert_eq!(recovery.next_deadline(), Some(now + PATIENCE));
         assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Sweep]);
     }
 
     #[test]
+    fn rfc4724_4_1_steady_peers_hear_the_end_when_those_that_restart_have_sent_their_routes() {
+        let (now, mut recovery) = recovery(2);
+        recovery.up(now, PeerId(0), Some(&restart(false)));
+        recovery.up(now, PeerId(1), Some(&restart(true)));
+        recovery.complete(PeerId(0));
+        assert_eq!(steps(&mut recovery, now), []);
+        recovery.complete(PeerId(1));
+        assert_eq!(steps(&mut recovery, now), [Step::Announce]);
+        // It may have heard less than there is when it said so: what others that restart send comes later.
+        assert!(!recovery.holds_end_of_rib() && recovery.is_under_way());
+        assert_eq!(recovery.next_deadline(), Some(now + PATIENCE));
+        assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Sweep]);
+    }
+
+    #[test]
+    fn a_session_that_flaps_is_waited_for_anew() {
+        let (start, mut recovery) = recovery(1);
+        recovery.up(start, PeerId(0), Some(&restart(false)));
+        let now = start + PATIENCE + Duration::from_secs(1);
+        recovery.heard(now, PeerId(0));
+        recovery.down(now, PeerId(0));
+        assert_eq!(steps(&mut recovery, now), []);
+        assert_eq!(recovery.next_deadline(), Some(now + SILENCE));
+        recovery.up(now + SILENCE / 2, PeerId(0), Some(&restart(false)));
+        assert_eq!(steps(&mut recovery, now + SILENCE), []);
+        recovery.complete(PeerId(0));
+        assert_eq!(steps(&mut recovery, now + SILENCE), [Step::Announce, Step::Sweep]);
+        // One that never comes back is given up.
+        recovery.begin(start, [PeerId(0)], false);
+        recovery.up(start, PeerId(0), None);
+        recovery.down(start, PeerId(0));
+        assert_eq!(steps(&mut recovery, start + SILENCE), [Step::Announce]);
+        assert_eq!(steps(&mut recovery, start + PATIENCE), [Step::Sweep]);
+    }
+
+    #[test]
+    fn a_peer_without_graceful_restart_has_some_seconds_to_send_its_routes_and_more_while_it_does() {
+        let (now, mut recovery) = recovery(1);
+        recovery.up(now, PeerId(0), None);
+        assert_eq!(steps(&mut recovery, now), [Step::Announce]);
+        assert_eq!(recovery.next_deadline(), Some(now + PATIENCE));
+        recovery.heard(now + QUIET, PeerId(0));
+        assert_eq!(steps(&mut recovery, now + PATIENCE), []);
+        assert_eq!(recovery.next_deadline(), Some(now + 2 * QUIET));
+        assert_eq!(steps(&mut recovery, now + 2 * QUIET), [Step::Sweep]);
+    }
+
+    #[test]
     fn a_restarting_peer_that_never_ends_is_given_up() {
         let (now, mut recovery) = recovery(1);
         recovery.up(now, PeerId(0), Some(&restart(true)));
-        assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Announce]);
+        assert_eq!(recovery.next_deadline(), Some(now + QUIET));
+        assert_eq!(steps(&mut recovery, now + QUIET), [Step::Announce]);
+        assert_eq!(steps(&mut recovery, now + PATIENCE), []);
         assert_eq!(recovery.next_deadline(), Some(now + TRANSFER));
         assert_eq!(steps(&mut recovery, now + TRANSFER), [Step::Sweep]);
         assert_eq!(recovery.next_deadline(), None);
@@ -321,7 +376,7 @@ mod tests {
         assert_eq!(recovery.next_deadline(), Some(end));
         assert_eq!(steps(&mut recovery, end), [Step::Announce, Step::Sweep]);
         // One that goes on for ever is not waited for as long.
-        recovery.begin(now, [PeerId(0)]);
+        recovery.begin(now, [PeerId(0)], false);
         recovery.up(now, PeerId(0), Some(&restart(false)));
         recovery.heard(now + TRANSFER, PeerId(0));
         assert_eq!(steps(&mut recovery, now + TRANSFER).len(), 2);

@@ -42,6 +42,7 @@ enum SpeakerCommand {
     Remove(PeerId),
     Reset(PeerId, Notification, String),
     Retry(PeerId),
+    Resume(Resumption),
     RecoveryDone,
     Sessions(oneshot::Sender<Vec<(PeerId, SessionView)>>),
     ListenErrors(oneshot::Sender<Vec<String>>),
@@ -83,6 +84,11 @@ impl SpeakerHandle {
     /// Tries a peer that waits after an error now: the cause is gone.
     pub async fn retry_peer(&self, id: PeerId) {
         self.send(SpeakerCommand::Retry(id)).await;
+    }
+
+    /// This is a restart after all, as far as peers that are added from now on are told.
+    pub async fn resume(&self, resumption: Resumption) {
+        self.send(SpeakerCommand::Resume(resumption)).await;
     }
 
     /// Restart recovery is over: no further OPEN says that we are restarting (RFC 4724 §4.1).
@@ -209,6 +215,7 @@ impl Speaker {
                 self.tell(id, Command::Reset(notification, reason)).await;
             }
             SpeakerCommand::Retry(id) => self.tell(id, Command::Retry).await,
+            SpeakerCommand::Resume(resumption) => self.resumption = resumption,
             SpeakerCommand::RecoveryDone => {
                 self.resumption = Resumption::None;
                 for id in self.peers.keys().copied().collect::<Vec<_>>() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use pipit_bgp::io::SpeakerHandle;
+use pipit_bgp::session::Resumption;
 use pipit_bgp::session::config::PeerConfig;
 use pipit_bgp::{Family, FamilyMap, PeerId};
 use pipit_datastore::desired::{DesiredState, Session, SessionSource};
@@ -141,7 +142,13 @@ impl Reconciler {
                 .filter(|peer| peer.config.held.is_none())
                 .map(|peer| peer.id)
                 .collect();
-            self.rib.send(Command::Configured(expected)).await;
+            let is_doubtful = !state.problems.is_empty();
+            self.rib
+                .send(Command::Configured {
+                    peers: expected,
+                    is_doubtful,
+                })
+                .await;
             info!(node = %state.node, router_id = %state.router_id, peers = self.peers.len(), "configured");
         }
         let listen = lower::listen(state);
@@ -159,6 +166,13 @@ impl Reconciler {
     async fn apply_node(&mut self, state: &DesiredState) {
         let mut node = lower::node_settings(state);
         node.route_protocol = self.route_protocol.unwrap_or(node.route_protocol);
+        if self.node.is_none() && self.rib.adopts(node.route_protocol).await {
+            info!(
+                protocol = node.route_protocol,
+                "the kernel has routes of an earlier run: this is a restart"
+            );
+            self.speaker.resume(Resumption::Forwarding).await;
+        }
         if self.node.as_ref() != Some(&node) {
             self.node = Some(node.clone());
             self.rib.send(Command::Node(node)).await;

@@ -324,7 +324,8 @@ impl UpdateGroup {
     }
 
     /// Hands each member that has credit its next frames. `holds_end_of_rib`: this node is itself still learning
-    /// what it lost in a restart, so nobody is told that it has said everything (RFC 4724 §4.1).
+    /// what it lost in a restart, so nobody who keeps what it said before is told that it has said everything, or what it
+    /// makes of others' routes (RFC 4724 §4.1).
     pub(crate) fn poll<P: Prefix>(
         &mut self,
         source: &impl ChunkSource<P>,
@@ -406,13 +407,20 @@ impl UpdateGroup {
             sink.frame(peer, bytes);
             return true;
         }
-        if position >= self.journal.end() {
+        // RFC 4724 §4.1: nobody who keeps what we said before is told a choice that was made among the first to speak.
+        let end = if holds_end_of_rib && waits_for_recovery && !is_framed {
+            self.end_of_own(position)
+        } else {
+            self.journal.end()
+        };
+        if position >= end {
             return false;
         }
-        let chunk = match self.chunks.iter().position(|chunk| chunk.from == position) {
+        let is_next = |chunk: &Chunk| chunk.from == position && chunk.to <= end;
+        let chunk = match self.chunks.iter().position(is_next) {
             Some(found) => &self.chunks[found],
             None => {
-                let chunk = self.cut(position, source);
+                let chunk = self.cut(position, end, source);
                 if self.chunks.len() == CHUNKS_KEPT {
                     self.chunks.pop_front();
                 }
@@ -431,8 +439,16 @@ impl UpdateGroup {
         true
     }
 
-    fn cut<P: Prefix>(&self, from: Position, source: &impl ChunkSource<P>) -> Chunk {
-        let items = self.journal.read(from).map(|(item, after)| {
+    /// How far the journal speaks of own routes only.
+    fn end_of_own(&self, from: Position) -> Position {
+        let is_learned = |(item, _): &(u32, Position)| !self.said[*item as usize].source.is_own();
+        let learned = self.journal.read(from).find(is_learned);
+        learned.map_or(self.journal.end(), |(_, after)| after - 1)
+    }
+
+    fn cut<P: Prefix>(&self, from: Position, end: Position, source: &impl ChunkSource<P>) -> Chunk {
+        let items = self.journal.read(from).take_while(|(_, after)| *after <= end);
+        let items = items.map(|(item, after)| {
             let said = self.said[item as usize];
             let announcement = self.announcements.get(said.announcement);
             (
@@ -445,7 +461,7 @@ impl UpdateGroup {
                 after,
             )
         });
-        cut(from, self.journal.end(), items, &self.key, source)
+        cut(from, end, items, &self.key, source)
     }
 
     /// Forgets what every member has read and nobody will ask for again.

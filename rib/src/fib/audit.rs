@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 
-use crate::fib::entry::Flag;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelEvent, Table};
-use crate::fib::plan::desired;
-use crate::fib::view::{FibView, route_words};
+use crate::fib::plan::{desired, is_kept};
+use crate::fib::view::{FibView, KEPT, route_words};
 use crate::fib::{Fib, FibPrefix};
 
 /// Where desired and kernel differ.
@@ -94,9 +93,10 @@ impl<P: FibPrefix> FamilyFib<P> {
             return true;
         }
         let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);
-        let is_stale = entry.is_some_and(|entry| entry.has(Flag::Adopted)) && !fib.may_sweep;
+        let is_stale = entry.is_some_and(|entry| is_kept(entry, &fib.shapes));
         let (problem, action, reason) = match (in_place, is_stale) {
-            (Some(_), _) => ("different", "replace", None),
+            (Some(_), true) => ("stale", "wait", Some(KEPT)),
+            (Some(_), false) => ("different", "replace", None),
             (None, true) => ("stale", "wait", Some("of an earlier run; not wanted so far")),
             (None, false) => ("unexpected", "delete", None),
         };

@@ -7,7 +7,7 @@ use crate::fib::entries::{Entries, EntryId};
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::errno::{self, EEXIST, Remedy};
 use crate::fib::kernel::{Authored, FibOpKind};
-use crate::fib::plan::{Exceptions, Planned, Refusal, Surroundings, desired};
+use crate::fib::plan::{Exceptions, Planned, Refusal, Surroundings, desired, is_kept};
 use crate::fib::shapes::{RouteId, Shapes, TargetId};
 
 /// What an event about a route of ours means.
@@ -69,7 +69,7 @@ impl<P> Default for FamilyFib<P> {
 }
 
 impl<P: FibPrefix> FamilyFib<P> {
-    pub(crate) fn set(&mut self, prefix: P, wanted: Option<TargetId>) {
+    pub(crate) fn set(&mut self, prefix: P, wanted: Option<TargetId>, shapes: &Shapes) {
         let (id, entry) = match wanted {
             Some(_) => self.entries.get_or_insert_with(prefix, Entry::default),
             // Never asked for: if the kernel has it, it stays until the sweep.
@@ -82,7 +82,9 @@ impl<P: FibPrefix> FamilyFib<P> {
             return;
         }
         entry.set_wanted(wanted);
-        entry.put(Flag::Adopted, false);
+        if wanted.is_some() && !is_kept(entry, shapes) {
+            entry.put(Flag::Adopted, false);
+        }
         entry.put(Flag::Delayed, false);
         mark(&mut self.dirty, id, entry);
     }
@@ -152,10 +154,10 @@ impl<P: FibPrefix> FamilyFib<P> {
         !self.exceptions.extra.is_empty()
     }
 
-    /// Everything unwanted is to go.
+    /// Everything unwanted is to go, and what was left as it was to be as it should.
     pub(crate) fn sweep(&mut self) {
         for (id, entry) in self.entries.iter_mut() {
-            if entry.wanted().is_none() {
+            if entry.wanted().is_none() || entry.has(Flag::Adopted) {
                 entry.put(Flag::Adopted, false);
                 mark(&mut self.dirty, id, entry);
             }
@@ -375,9 +377,10 @@ impl<P: FibPrefix> FamilyFib<P> {
                 entry.put(Flag::Again, true);
                 continue;
             }
-            if entry.has(Flag::Delayed) || (entry.has(Flag::Adopted) && !around.may_sweep) {
+            if entry.has(Flag::Delayed) || is_kept(entry, around.shapes) {
                 continue;
             }
+            entry.put(Flag::Adopted, false);
             if entry.has(Flag::Refused) {
                 entry.put(Flag::Refused, false);
                 self.exceptions.refused.remove(&prefix);

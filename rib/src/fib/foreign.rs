@@ -121,6 +121,11 @@ impl<P: Prefix> ForeignTable<P> {
             .any(|(_, foreign)| foreign.route.object == Some(id))
     }
 
+    /// Whether a route carries a protocol number.
+    pub(crate) fn is_carried(&self, protocol: u8) -> bool {
+        self.slab.iter().any(|(_, foreign)| foreign.protocol == protocol)
+    }
+
     /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier; the prefixes
     /// concerned.
     pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<P> {

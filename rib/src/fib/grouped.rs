@@ -16,7 +16,7 @@ use crate::fib::errno;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{FibOpKind, FibRefusal, FibWork, ObjectContent, ObjectOp};
 use crate::fib::objects::{self, Found, SetId};
-use crate::fib::plan::Surroundings;
+use crate::fib::plan::{Surroundings, is_kept};
 use crate::fib::shapes::{RouteId, TargetId};
 use crate::fib::{Fib, FibPrefix};
 
@@ -269,7 +269,7 @@ impl Fib {
         {
             self.shapes.adopt(actual, target, &self.topology);
         }
-        P::family_of(self).set(prefix, target);
+        self.set_target(prefix, target);
         if old == target {
             return;
         }
@@ -446,7 +446,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         let shapes = around.shapes;
         for &id in &self.dirty {
             let (_, entry) = self.entries.at(id);
-            let is_left_alone = entry.has(Flag::Delayed) || (entry.has(Flag::Adopted) && !around.may_sweep);
+            let is_left_alone = entry.has(Flag::Delayed) || is_kept(entry, shapes);
             let Some(actual) = entry.actual().filter(|_| !is_left_alone) else {
                 continue;
             };

@@ -66,7 +66,7 @@ use crate::fib::grouped::Resistance;
 use crate::fib::learn::Learner;
 use crate::fib::protocol::Protocols;
 use crate::fib::resolve::Topology;
-use crate::fib::shapes::Shapes;
+use crate::fib::shapes::{Shapes, TargetId};
 use crate::fib::stir::Stir;
 
 /// The first wait before refused routes are tried again; doubled each time.
@@ -197,10 +197,15 @@ impl Fib {
                 .target_id(normal::<P>(target), P::FAMILY, &self.topology)
         });
         if self.shapes.objects.is_idle() {
-            P::family_of(self).set(prefix, target);
+            self.set_target(prefix, target);
         } else {
             self.put_grouped(prefix, target);
         }
+    }
+
+    fn set_target<P: FibPrefix>(&mut self, prefix: P, target: Option<TargetId>) {
+        let (family, shapes) = P::family_and_shapes(self);
+        family.set(prefix, target, shapes);
     }
 
     /// Whether this is what the kernel is to have for a prefix.
@@ -337,9 +342,9 @@ impl Fib {
 
 /// Prefixes of the two families, each with its half of the [`Fib`].
 pub trait FibPrefix: Prefix {
-    /// The half.
+    /// The half, and what it names by number.
     #[doc(hidden)]
-    fn family_of(fib: &mut Fib) -> &mut FamilyFib<Self>;
+    fn family_and_shapes(fib: &mut Fib) -> (&mut FamilyFib<Self>, &Shapes);
     /// The half, to look at.
     #[doc(hidden)]
     fn family_ref(fib: &Fib) -> &FamilyFib<Self>;
@@ -349,8 +354,8 @@ pub trait FibPrefix: Prefix {
 }
 
 impl FibPrefix for Ipv4Net {
-    fn family_of(fib: &mut Fib) -> &mut FamilyFib<Self> {
-        &mut fib.ipv4
+    fn family_and_shapes(fib: &mut Fib) -> (&mut FamilyFib<Self>, &Shapes) {
+        (&mut fib.ipv4, &fib.shapes)
     }
     fn family_ref(fib: &Fib) -> &FamilyFib<Self> {
         &fib.ipv4
@@ -359,8 +364,8 @@ impl FibPrefix for Ipv4Net {
 }
 
 impl FibPrefix for Ipv6Net {
-    fn family_of(fib: &mut Fib) -> &mut FamilyFib<Self> {
-        &mut fib.ipv6
+    fn family_and_shapes(fib: &mut Fib) -> (&mut FamilyFib<Self>, &Shapes) {
+        (&mut fib.ipv6, &fib.shapes)
     }
     fn family_ref(fib: &Fib) -> &FamilyFib<Self> {
         &fib.ipv6

@@ -9,9 +9,10 @@ use crate::fib::FibPrefix;
 use crate::fib::entries::EntryId;
 use crate::fib::entry::{Entry, Flag};
 use crate::fib::family_fib::Counts;
-use crate::fib::kernel::FibOpKind;
+use crate::fib::kernel::{FibOpKind, KernelAction};
 use crate::fib::resolve::Topology;
 use crate::fib::shapes::{RouteId, Shapes};
+use crate::fib::target::FibAction;
 
 /// A change to ask the kernel for.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +170,19 @@ impl<P: FibPrefix> Exceptions<P> {
             }
         }
     }
+}
+
+/// Whether a route of the earlier run stays as it is until recovery is over (RFC 4724 §4.1): it forwards, and what is
+/// wanted of its prefix so far is the word of those who spoke first. Own routes are known, and go before.
+pub(super) fn is_kept(entry: &Entry, shapes: &Shapes) -> bool {
+    let Some(actual) = entry.actual().filter(|_| entry.has(Flag::Adopted)) else {
+        return false;
+    };
+    entry.wanted().is_none_or(|wanted| {
+        let is_learned = matches!(shapes.target(wanted).action, FibAction::Via(_));
+        let does_forward = matches!(shapes.route(actual).action, KernelAction::Unicast(_));
+        is_learned && does_forward && desired(entry, shapes) != Some(actual)
+    })
 }
 
 /// What should be in the kernel now.

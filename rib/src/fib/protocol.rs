@@ -61,6 +61,11 @@ impl Fib {
         self.wants_dump();
     }
 
+    /// Whether routes in our table carry this number and are not ours so far.
+    pub fn is_carried_by_others(&self, protocol: u8) -> bool {
+        !self.protocols.are_ours(protocol) && self.topology.is_carried(protocol)
+    }
+
     /// The source address that packets of this host prefer on routes of ours (RTA_PREFSRC); `None`: the kernel's
     /// choice.
     pub fn set_source(&mut self, source: FamilyMap<Option<IpAddr>>) {

@@ -277,6 +277,16 @@ impl Topology {
         }
     }
 
+    /// Whether somebody else's routes in our table carry a protocol number.
+    pub(crate) fn is_carried(&self, protocol: u8) -> bool {
+        let picture = &self.current;
+        let (ipv4, ipv6) = match self.is_apart {
+            false => (&picture.ipv4, &picture.ipv6),
+            true => (&picture.beside.ipv4, &picture.beside.ipv6),
+        };
+        ipv4.is_carried(protocol) || ipv6.is_carried(protocol)
+    }
+
     /// Somebody else's route to this prefix that packets take instead of one with this metric, or may: the kernel asks
     /// first the lower metric, of two equal ones that which came first.
     pub(crate) fn shadow(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {

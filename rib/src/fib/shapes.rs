@@ -34,7 +34,7 @@ struct Target {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Shapes {
+pub struct Shapes {
     /// What new routes carry.
     protocol: u8,
     source: FamilyMap<Option<IpAddr>>,

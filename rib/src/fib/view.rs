@@ -9,7 +9,7 @@ use crate::fib::entry::Flag;
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
-use crate::fib::plan::Refusal;
+use crate::fib::plan::{Refusal, is_kept};
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::shapes::{RouteId, Shapes};
 use crate::fib::target::{FibAction, FibTarget};
@@ -53,6 +53,9 @@ pub struct FibHopView {
     pub onlink: bool,
 }
 
+/// Why a route of the earlier run is still there in place of what is wanted so far.
+pub(super) const KEPT: &str = "the route of an earlier run stays until restart recovery is over";
+
 /// A route's state.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum State<'a> {
@@ -62,6 +65,8 @@ pub(crate) enum State<'a> {
     Pending(&'a Authored),
     Delayed(&'a Authored),
     Stale(&'a Authored),
+    /// The kernel's route of an earlier run stays in its place for now.
+    Kept(&'a Authored),
     Removing(&'a Authored),
     Parked(&'a FibTarget, &'a Parked),
     Conflict(&'a Authored),
@@ -127,9 +132,11 @@ impl<P: FibPrefix> FamilyFib<P> {
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
             (None, Some(actual)) => State::Removing(route(actual)),
             (Some(target), actual) => match (shapes.resolved(target).map(wanted), actual) {
+                (Err(_), Some(actual)) if is_kept(entry, shapes) => State::Stale(route(actual)),
                 (Err(_), Some(actual)) => State::Removing(route(actual)),
                 (Err(parked), None) => State::Parked(shapes.target(target), parked),
                 (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
+                (Ok(resolved), _) if is_kept(entry, shapes) => State::Kept(route(resolved)),
                 (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
                     None => State::Pending(route(resolved)),
@@ -160,6 +167,7 @@ impl FibView {
             | State::Pending(route)
             | State::Delayed(route)
             | State::Stale(route)
+            | State::Kept(route)
             | State::Removing(route)
             | State::Conflict(route)
             | State::Refused(route, _) => {
@@ -171,7 +179,7 @@ impl FibView {
         let kernel = match state {
             State::Conflict(route) => topology.conflict(prefix, route.route.metric).or(*actual),
             State::Shadowed(_, other) => Some(*other),
-            State::Pending(_) | State::Delayed(_) | State::Refused(..) => *actual,
+            State::Pending(_) | State::Delayed(_) | State::Kept(_) | State::Refused(..) => *actual,
             State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
         };
         let kernel = kernel.map(|there| route_words(there, fib));
@@ -205,6 +213,7 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
         }
         State::Pending(_) => ("pending", None),
         State::Delayed(_) => ("pending", Some("another program keeps changing it".to_owned())),
+        State::Kept(_) => ("pending", Some(KEPT.to_owned())),
         State::Removing(_) => ("removing", None),
         State::Stale(_) => ("stale", Some("of an earlier run; not wanted so far".to_owned())),
         State::Parked(_, parked) => ("parked", Some(parked.to_string())),

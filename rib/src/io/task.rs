@@ -48,8 +48,16 @@ pub enum Command {
     SetPeer(PeerId, Box<PeerSettings>),
     /// Forget a peer.
     RemovePeer(PeerId),
-    /// The first complete configuration is in force: recovery begins, and these peers are expected.
-    Configured(Vec<PeerId>),
+    /// The number that kernel routes will have is known now: are there routes of an earlier life that have it, and were
+    /// taken for another program's?
+    Adopt(u8, oneshot::Sender<bool>),
+    /// The first complete configuration is in force: recovery begins.
+    Configured {
+        /// These are expected.
+        peers: Vec<PeerId>,
+        /// Not everything could be read: there may be more.
+        is_doubtful: bool,
+    },
     /// A question.
     Query(Query),
     /// Drain the node, or end that (RFC 8326).
@@ -119,6 +127,14 @@ impl RibHandle {
         self.send(Command::End(reply)).await;
         // A task that is gone already has ended, too.
         let _ = done.await;
+    }
+
+    /// Whether the kernel has routes of an earlier life with this number that were taken for another program's until
+    /// now. If so, this is a restart. To be asked before [`Command::Node`] says the number.
+    pub async fn adopts(&self, protocol: u8) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Adopt(protocol, reply)).await;
+        answer.await.unwrap_or(false)
     }
 
     /// Counts by peer, and totals.
@@ -364,9 +380,16 @@ impl RibTask {
                 self.frames.remove(&id);
                 self.rib.remove_peer(id);
             }
-            Command::Configured(peers) => {
+            Command::Adopt(protocol, reply) => {
+                let is_adopted = self.rib.fib_ref().is_carried_by_others(protocol);
+                self.is_restart |= is_adopted;
+                // Who asked waits for the answer.
+                let _ = reply.send(is_adopted);
+            }
+            Command::Configured { peers, is_doubtful } => {
+                let is_doubtful = self.is_restart && (is_doubtful || peers.is_empty());
                 let expected = if self.is_restart { peers } else { Vec::new() };
-                self.rib.begin_recovery(Instant::now(), expected);
+                self.rib.begin_recovery(Instant::now(), expected, is_doubtful);
             }
             Command::Drain(drain) => self.rib.set_drain(drain),
             Command::Query(query) => self.answer(query),

@@ -86,13 +86,17 @@ impl Rib {
             let (Some(source), Some(session)) = (peer.source, peer.session.as_ref()) else {
                 continue;
             };
+            let negotiated = &session.negotiated;
+            let restart = negotiated.graceful_restart.as_ref();
+            // One that restarts itself has nothing of ours that it could keep, and may wait for us to end first.
+            let is_restarting = restart.is_some_and(|restart| restart.restarting);
             for family in Family::ALL {
                 let key = self.egress_key(family, peer, session);
                 moves[family].push(Move {
                     peer: id,
                     source,
                     from: session.groups[family],
-                    waits_for_recovery: session.negotiated.keeps_our_routes,
+                    waits_for_recovery: negotiated.keeps_our_routes && !is_restarting,
                     key,
                 });
             }

@@ -244,10 +244,15 @@ impl Rib {
         }
     }
 
-    /// Restart recovery begins: until it is over, stale kernel routes stay and nobody is sent End-of-RIB. `peers`
-    /// are those that are expected.
-    pub fn begin_recovery(&mut self, now: Instant, peers: impl IntoIterator<Item = PeerId>) {
-        self.recovery.begin(now, peers);
+    /// Restart recovery begins: until it is over, kernel routes of the earlier run stay as they are, and who keeps ours
+    /// is sent no End-of-RIB. `peers` are those that are expected; `is_doubtful`: there may be more.
+    pub fn begin_recovery(
+        &mut self,
+        now: Instant,
+        peers: impl IntoIterator<Item = PeerId>,
+        is_doubtful: bool,
+    ) {
+        self.recovery.begin(now, peers, is_doubtful);
         self.check_recovery(now);
     }
 

@@ -159,7 +159,7 @@ impl Rib {
             return;
         };
         let session = peer.session.take();
-        self.recovery.down(id);
+        self.recovery.down(now, id);
         let Some(source) = peer.source else { return };
         if end.retain.is_empty() {
             self.drop_retained(id);

@@ -32,6 +32,8 @@ pub(crate) struct Kind {
     pub(crate) takes_all: bool,
     pub(crate) knows_long_lived: bool,
     pub(crate) keeps_our_routes: bool,
+    /// Says that it has restarted itself (RFC 4724 §3).
+    pub(crate) is_restarting: bool,
     /// Sends several paths to a prefix, each under an identifier of its own (RFC 7911).
     pub(crate) sends_many: bool,
     /// Takes IPv6 routes as well.
@@ -44,6 +46,7 @@ pub(crate) const EXTERNAL: Kind = Kind {
     takes_all: false,
     knows_long_lived: true,
     keeps_our_routes: true,
+    is_restarting: false,
     sends_many: false,
     is_dual: false,
 };
@@ -53,6 +56,7 @@ pub(crate) const CLIENT: Kind = Kind {
     takes_all: false,
     knows_long_lived: true,
     keeps_our_routes: true,
+    is_restarting: false,
     sends_many: false,
     is_dual: false,
 };
@@ -210,7 +214,7 @@ impl Bench {
             ..FamilyPolicy::default()
         };
         rib.set_policy(Family::Ipv4Unicast, policy);
-        rib.begin_recovery(now, []);
+        rib.begin_recovery(now, [], false);
         let mut bench = Bench {
             rib,
             now,
@@ -309,7 +313,7 @@ impl Bench {
             enhanced_refresh: true,
             extended_next_hop: false,
             graceful_restart: Some(PeerRestart {
-                restarting: false,
+                restarting: peer.kind.is_restarting,
                 notification: true,
                 restart_time: RESTART_TIME,
                 families: ipv4,
@@ -388,7 +392,7 @@ impl Bench {
     /// The daemon has restarted, and expects these peers.
     pub(crate) fn begin_recovery(&mut self, peers: &[u32]) {
         self.rib
-            .begin_recovery(self.now, peers.iter().copied().map(PeerId));
+            .begin_recovery(self.now, peers.iter().copied().map(PeerId), false);
         self.settle();
     }
 

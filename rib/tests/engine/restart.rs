@@ -94,21 +94,21 @@ fn a_peer_that_comes_back_under_another_router_id_is_the_originator_of_what_was_
 #[test]
 fn rfc7313_4_whoever_asks_for_everything_during_recovery_gets_its_end_of_rib() {
     let mut bench = bench();
-    bench.rib.begin_recovery(bench.now, [PeerId(9)]);
+    bench.rib.begin_recovery(bench.now, [PeerId(9)], false);
     bench.add(5, CLIENT);
     bench.up(5);
-    assert_eq!(tags(&bench, 5).len(), 2);
     bench.refresh(5);
     bench.end_of_rib(5);
     assert!(!bench.peers[&5].end_of_rib, "nobody has said everything yet");
     bench.advance(Duration::from_secs(60));
     assert!(bench.peers[&5].end_of_rib);
+    assert_eq!(tags(&bench, 5).len(), 2);
 }
 
 #[test]
 fn rfc4724_4_1_what_the_last_peer_says_goes_out_before_the_end_of_rib_that_waited_for_it() {
     let mut bench = Bench::new();
-    bench.rib.begin_recovery(bench.now, [PeerId(1), PeerId(2)]);
+    bench.rib.begin_recovery(bench.now, [PeerId(1), PeerId(2)], false);
     for id in 1..=2 {
         bench.add(id, CLIENT);
         bench.up(id);
@@ -254,4 +254,54 @@ fn rfc4724_4_1_who_keeps_nothing_of_ours_is_told_end_of_rib_at_once() {
     assert!(bench.peers[&2].end_of_rib && !bench.peers[&1].end_of_rib);
     bench.advance(Duration::from_secs(120));
     assert!(bench.peers[&1].end_of_rib, "patience ends");
+}
+
+#[test]
+fn rfc4724_4_1_who_keeps_our_routes_is_told_of_others_when_all_have_spoken_and_of_our_own_at_once() {
+    let mut bench = Bench::new();
+    let new = Kind {
+        keeps_our_routes: false,
+        ..CLIENT
+    };
+    for (id, kind) in [(1, CLIENT), (2, CLIENT), (3, new), (4, CLIENT)] {
+        bench.add(id, kind);
+    }
+    bench.begin_recovery(&[1, 2, 4]);
+    bench.rib.originate(net("10.9.0.0/16").into(), false);
+    for id in [1, 3, 4] {
+        bench.up(id);
+    }
+    bench.announce_last(1, net("10.1.0.0/16"), Route::tagged(11));
+    bench.rib.originate(net("10.8.0.0/16").into(), false);
+    bench.advance(Duration::from_secs(1));
+    let known = |bench: &Bench, id: u32| bench.peers[&id].attrs.len();
+    assert_eq!(known(&bench, 4), 1, "peer 2 may know a better way");
+    assert_eq!(known(&bench, 3), 3, "it has nothing to go on with meanwhile");
+    bench.end_of_rib(3);
+    bench.end_of_rib(4);
+    bench.up(2);
+    bench.announce_last(2, net("10.1.0.0/16"), Route::tagged(12));
+    assert_eq!(known(&bench, 4), 3);
+    assert!(bench.peers[&4].end_of_rib);
+    bench.verify();
+}
+
+#[test]
+fn rfc4724_4_1_who_restarts_as_well_is_not_kept_waiting_and_is_waited_for() {
+    let mut bench = Bench::new();
+    let restarting = Kind {
+        is_restarting: true,
+        ..CLIENT
+    };
+    bench.add(1, CLIENT);
+    bench.add(2, restarting);
+    bench.begin_recovery(&[1, 2]);
+    bench.up(1);
+    bench.end_of_rib(1);
+    bench.up(2);
+    assert!(bench.peers[&2].end_of_rib, "it may send nothing before");
+    assert!(!bench.peers[&1].end_of_rib);
+    bench.announce_last(2, net("10.2.0.0/16"), Route::tagged(12));
+    assert!(bench.peers[&1].end_of_rib);
+    assert_eq!(tags(&bench, 1), [12]);
 }

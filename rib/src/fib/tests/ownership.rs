@@ -59,8 +59,62 @@ fn a_withdrawal_before_the_sweep_removes_what_had_been_asked_for() {
 }
 
 #[test]
+fn rfc4724_4_1_the_first_to_speak_does_not_take_the_place_of_what_was_there() {
+    for wanted in [
+        via(&[hop("192.0.2.12")], 200),
+        via(&[hop("192.0.2.12")], 0),
+        via(&[hop("203.0.113.1")], 0),
+    ] {
+        let mut fib = loaded(&[route(BLOCK, OURS, eth1(100))]);
+        set(&mut fib, BLOCK, Some(wanted));
+        assert!(written(&mut fib).is_empty());
+        assert!(matches!(state(&fib, BLOCK).unwrap().0, "pending" | "stale"));
+        // The best of all comes last.
+        set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 100)));
+        assert!(written(&mut fib).is_empty());
+        assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+        // From here on it is a route like any other.
+        set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 100)));
+        assert_eq!(
+            written(&mut fib),
+            ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 100"]
+        );
+        fib.allow_sweep();
+        assert!(written(&mut fib).is_empty());
+    }
+}
+
+#[test]
+fn what_was_kept_until_the_sweep_is_put_right_by_it() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth1(0))]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    assert!(written(&mut fib).is_empty());
+    fib.allow_sweep();
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+}
+
+#[test]
+fn own_blocks_and_what_somebody_removed_do_not_wait_for_the_sweep() {
+    let mut fib = loaded(&[route(BLOCK, OURS, eth1(0)), route("10.65.3.0/26", OURS, eth1(0))]);
+    set(&mut fib, BLOCK, Some(blackhole()));
+    assert_eq!(written(&mut fib), ["Replace 10.65.2.0/26 blackhole metric 0"]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    assert_eq!(written(&mut fib).len(), 1, "it is not of an earlier run any more");
+    set(&mut fib, "10.65.3.0/26", Some(via(&[hop("192.0.2.12")], 0)));
+    fib.handle_kernel([gone("10.65.3.0/26", OURS, eth1(0))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Create 10.65.3.0/26 via 192.0.2.12 dev 2 metric 0"]
+    );
+}
+
+#[test]
 fn another_way_or_kind_is_one_replacement_and_the_newest_wins() {
     let mut fib = loaded(&[route(BLOCK, OURS, eth1(0))]);
+    fib.allow_sweep();
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
     assert_eq!(
         batch(&mut fib),
@@ -80,6 +134,7 @@ fn another_way_or_kind_is_one_replacement_and_the_newest_wins() {
 fn another_metric_is_there_before_the_old_one_goes() {
     let mut fib = loaded(&[route(BLOCK, OURS, eth0(100))]);
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 50)));
+    fib.allow_sweep();
     assert_eq!(
         batch(&mut fib),
         ["Create 10.65.2.0/26 via 192.0.2.12 dev 2 metric 50"]
@@ -95,6 +150,7 @@ fn another_metric_is_there_before_the_old_one_goes() {
 fn another_metric_that_the_kernel_refuses_leaves_the_old_one() {
     let mut fib = loaded(&[route(BLOCK, OURS, eth0(100))]);
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 50)));
+    fib.allow_sweep();
     batch(&mut fib);
     fib.handle_result(&[FibRefusal {
         at: 0,
@@ -110,6 +166,7 @@ fn of_two_routes_left_over_the_one_with_the_wanted_metric_is_kept() {
         let found = order.map(|metric| route(BLOCK, OURS, eth0(metric)));
         let mut fib = loaded(&found);
         set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 50)));
+        fib.allow_sweep();
         assert_eq!(
             written(&mut fib),
             ["Delete 10.65.2.0/26 via 192.0.2.12 dev 2 metric 100"]

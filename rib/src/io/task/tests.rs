@@ -92,7 +92,11 @@ async fn a_session_that_came_up_while_the_task_was_busy_finds_its_peer_known() {
         let (_reports, reported) = mpsc::channel(1);
         let rib = RibTask::spawn(rib(), true, received, speaker, (kernel, reported, 254));
         rib.send(Command::SetPeer(PEER, Box::new(settings()))).await;
-        rib.send(Command::Configured(vec![PEER])).await;
+        rib.send(Command::Configured {
+            peers: vec![PEER],
+            is_doubtful: false,
+        })
+        .await;
         for body in [up(), end_of_rib()] {
             messages.send(PeerMessage { peer: PEER, body }).await.unwrap();
         }
