@@ -16,7 +16,7 @@ use crate::fib::errno;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{FibOpKind, FibRefusal, FibWork, ObjectContent, ObjectOp};
 use crate::fib::objects::{self, Found, SetId};
-use crate::fib::plan::Surroundings;
+use crate::fib::plan::{Surroundings, desired};
 use crate::fib::shapes::{RouteId, TargetId};
 use crate::fib::{Fib, FibPrefix};
 
@@ -453,6 +453,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             let there = shapes.authored(actual);
             let Some(group) = there.route.object else { continue };
             let goal = match entry.wanted().map(|wanted| (wanted, shapes.resolved(wanted))) {
+                Some((_, Err(_))) if desired(entry, shapes).is_some() => continue,
                 None | Some((_, Err(_))) => Goal::Nowhere,
                 Some((wanted, Ok(resolved))) => {
                     let new = shapes.authored(resolved);

@@ -173,6 +173,5 @@ impl<P: FibPrefix> Exceptions<P> {
 
 /// What should be in the kernel now.
 pub(super) fn desired(entry: &Entry, shapes: &Shapes) -> Option<RouteId> {
-    let wanted = shapes.resolved(entry.wanted()?).ok()?;
-    Some(shapes.as_good(wanted, entry.actual()))
+    shapes.desired(entry.wanted()?, entry.actual())
 }

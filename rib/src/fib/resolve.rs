@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
 use crate::fib::foreign::ForeignTable;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::objects::Ways;
 use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
 
@@ -56,8 +56,9 @@ impl Reachability {
 pub(crate) enum Parked {
     /// Nothing leads to this next hop.
     Unreachable(IpAddr),
-    /// This device does not exist or is down.
-    DeviceMissing(&'static str),
+    /// This device does not exist or is down. Without it packets would go these ways: a route of ours by them stays
+    /// until there can be a better one.
+    DeviceMissing(&'static str, Ways),
     /// The target names no next hop at all.
     WithoutNextHop,
 }
@@ -66,7 +67,7 @@ impl std::fmt::Display for Parked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Parked::Unreachable(next_hop) => write!(f, "no route to next hop {next_hop}"),
-            Parked::DeviceMissing(name) => write!(f, "device {name} does not exist or is down"),
+            Parked::DeviceMissing(name, _) => write!(f, "device {name} does not exist or is down"),
             Parked::WithoutNextHop => write!(f, "no next hop"),
         }
     }
@@ -302,13 +303,15 @@ impl Topology {
 
     /// The kernel's form of several hops. Those without a way out are left out, and so are those behind a device
     /// without carrier while others have one: the kernel itself would go on using them.
-    pub(crate) fn resolve_all(&self, hops: &[Hop]) -> Result<SmallVec<[KernelHop; 1]>, Parked> {
-        let mut ways: SmallVec<[KernelHop; 1]> = SmallVec::new();
+    pub(crate) fn resolve_all(&self, hops: &[Hop]) -> Result<Ways, Parked> {
+        let mut ways = Ways::new();
         let mut parked = Parked::WithoutNextHop;
         for hop in hops {
-            match self.resolve(hop) {
-                Ok(way) => ways.push(way),
-                Err(reason) => parked = reason,
+            match (self.resolve(hop), &mut parked) {
+                (Ok(way), _) => ways.push(way),
+                (Err(Parked::DeviceMissing(_, more)), Parked::DeviceMissing(_, plain)) => plain.extend(more),
+                (Err(_), Parked::DeviceMissing(..)) => {}
+                (Err(reason), parked) => *parked = reason,
             }
         }
         if ways.is_empty() {
@@ -330,9 +333,14 @@ impl Topology {
         // The kernel takes a weight of 1 to 256.
         let weight = hop.weight.max(1);
         if is_tunnelled {
-            let device = self
-                .device(IPIP_DEVICE)
-                .ok_or(Parked::DeviceMissing(IPIP_DEVICE))?;
+            let Some(device) = self.device(IPIP_DEVICE) else {
+                let plain = Hop {
+                    tunnel: Tunnel::None,
+                    ..*hop
+                };
+                let plain = self.resolve(&plain).into_iter().collect();
+                return Err(Parked::DeviceMissing(IPIP_DEVICE, plain));
+            };
             return Ok(KernelHop {
                 gateway: Some(hop.next_hop),
                 device,

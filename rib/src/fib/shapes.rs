@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use pipit_bgp::{Family, FamilyMap};
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::objects::{self, Objects, SetId, Ways};
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::target::{FibAction, FibTarget};
@@ -95,6 +95,36 @@ impl Shapes {
         self.by_object.get(&object).map_or(&[], |routes| routes)
     }
 
+    /// What is to be in the kernel for a target, by what is there.
+    pub(crate) fn desired(&self, target: TargetId, actual: Option<RouteId>) -> Option<RouteId> {
+        match self.resolved(target) {
+            Ok(wanted) => Some(self.as_good(wanted, actual)),
+            Err(Parked::DeviceMissing(_, plain)) => actual.filter(|&actual| self.leads_by(actual, plain)),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether a route leads to gateways of these alone.
+    fn leads_by(&self, route: RouteId, ways: &Ways) -> bool {
+        let of_route = self.ways(route);
+        !of_route.is_empty() && of_route.iter().all(|way| is_among(way, ways))
+    }
+
+    /// The gateways of a route; of one through a group what that is about to hold.
+    fn ways(&self, route: RouteId) -> Ways {
+        let KernelRoute { action, object, .. } = self.route(route);
+        match (action, object) {
+            (KernelAction::Unicast(ways), None) => ways.clone(),
+            (KernelAction::Unicast(_), Some(group)) => {
+                let wanted = self.objects.wanted_ways(*group).cloned();
+                wanted
+                    .or_else(|| self.objects.ways_of(*group))
+                    .unwrap_or_default()
+            }
+            (KernelAction::Blackhole | KernelAction::Other(_), _) => Ways::new(),
+        }
+    }
+
     /// What is right in the place of a resolved target: the kernel's own route where that leads through another group
     /// of the same next hops.
     pub(crate) fn as_good(&self, wanted: RouteId, actual: Option<RouteId>) -> RouteId {
@@ -173,6 +203,11 @@ impl Shapes {
 
     pub(crate) fn resolved(&self, id: TargetId) -> Result<RouteId, &Parked> {
         self.targets[id.0 as usize].resolved.as_ref().copied()
+    }
+
+    /// Why nothing can be written for a target.
+    pub(crate) fn parked(&self, id: TargetId) -> Option<&Parked> {
+        self.resolved(id).err()
     }
 
     pub(crate) fn target_id(&mut self, target: FibTarget, family: Family, topology: &Topology) -> TargetId {
@@ -324,4 +359,9 @@ fn merged(mut ways: Ways) -> Ways {
         only.weight = 1;
     }
     merged
+}
+
+fn is_among(way: &KernelHop, ways: &Ways) -> bool {
+    ways.iter()
+        .any(|other| (other.gateway, other.device) == (way.gateway, way.device))
 }
