@@ -83,12 +83,6 @@ impl Fib {
             Some(Batch::Objects(ops)) => return self.objects_answered(&ops, refusals),
             None => return,
         };
-        let around = Surroundings {
-            shapes: &self.shapes,
-            topology: &self.topology,
-            may_sweep: self.may_sweep,
-            is_dumping: false,
-        };
         let mut refusals = refusals.iter().peekable();
         let mut is_ambiguous = false;
         for (at, planned) in batch.into_iter().enumerate() {
@@ -98,7 +92,18 @@ impl Fib {
             if let Some(errno) = errno {
                 self.counts.refused += 1;
                 debug!(errno, ?planned, "the kernel refused a change");
+                let route = match &planned {
+                    InFlight::V4(planned) => planned.route,
+                    InFlight::V6(planned) => planned.route,
+                };
+                self.reconsider_gateways(route, errno);
             }
+            let around = Surroundings {
+                shapes: &self.shapes,
+                topology: &self.topology,
+                may_sweep: self.may_sweep,
+                is_dumping: false,
+            };
             let outcome = match planned {
                 InFlight::V4(planned) => self.ipv4.handle_result(planned, errno, &around),
                 InFlight::V6(planned) => self.ipv6.handle_result(planned, errno, &around),

@@ -219,6 +219,9 @@ impl Fib {
                     self.counts.refused += 1;
                     warn!(errno, ?op, "the kernel refused a nexthop object");
                     refused.extend(self.refused_object(op, errno));
+                    if let ObjectContent::Hop(way) = &op.content {
+                        self.topology.reconsider(way, errno);
+                    }
                 }
             }
         }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::fib::connected::Addresses;
+use crate::fib::covered::Covered;
 use crate::fib::foreign::ForeignTable;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
@@ -102,6 +103,7 @@ pub(crate) struct Topology {
     incoming: Option<Picture>,
     host_routes: HostRoutes,
     scopes: Scopes,
+    covered: Covered,
 }
 
 impl Topology {
@@ -125,6 +127,9 @@ impl Topology {
             return false;
         };
         let old = std::mem::replace(&mut self.current, incoming);
+        let links = &self.current.links;
+        self.covered
+            .retain(|device| links.get(&device).is_some_and(|link| link.is_up));
         old.addresses != self.current.addresses
     }
 
@@ -176,11 +181,15 @@ impl Topology {
 
     /// Says what was known before.
     pub(crate) fn set_link(&mut self, index: u32, link: Link) -> Option<Link> {
+        if !link.is_up {
+            self.covered.retain(|device| device != index);
+        }
         self.drawn().links.insert(index, link)
     }
 
     /// Says what was known of it.
     pub(crate) fn remove_link(&mut self, index: u32) -> Option<Link> {
+        self.covered.retain(|device| device != index);
         let picture = self.drawn();
         picture.addresses.remove_device(index);
         picture.links.remove(&index)
@@ -353,12 +362,23 @@ impl Topology {
             .lookup(hop.next_hop)
             .ok_or(Parked::Unreachable(hop.next_hop))?;
         let address = hop.link_local.map_or(hop.next_hop, IpAddr::V6);
+        let gateway = via.gateway.unwrap_or(address);
         Ok(KernelHop {
-            gateway: Some(via.gateway.unwrap_or(address)),
+            gateway: Some(gateway),
             device: via.device,
-            is_onlink: via.is_onlink,
+            is_onlink: via.is_onlink || self.covered.is_declared(gateway, via.device),
             weight,
         })
+    }
+
+    /// Whether an address is on a connected network of this device.
+    pub(crate) fn is_connected(&self, address: IpAddr, device: u32) -> bool {
+        let way = self.lookup_foreign(address);
+        way.is_some_and(|(_, hop)| hop.gateway.is_none() && hop.device == device)
+    }
+
+    pub(crate) fn covered(&mut self) -> &mut Covered {
+        &mut self.covered
     }
 
     fn device(&self, name: &str) -> Option<u32> {

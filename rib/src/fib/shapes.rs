@@ -126,11 +126,17 @@ impl Shapes {
     }
 
     /// What is right in the place of a resolved target: the kernel's own route where that leads through another group
-    /// of the same next hops.
+    /// of the same next hops, or differs in what is declared of gateways ([`crate::fib::covered`]).
     pub(crate) fn as_good(&self, wanted: RouteId, actual: Option<RouteId>) -> RouteId {
         match actual {
-            Some(actual) if actual != wanted && !self.objects.is_idle() => {
+            Some(actual) if actual != wanted => {
                 let [this, that] = [wanted, actual].map(|id| self.authored(id));
+                if is_declared_alone(this, that) {
+                    return actual;
+                }
+                if self.objects.is_idle() {
+                    return wanted;
+                }
                 let owner = |of: &Authored| of.route.object.and_then(|id| self.objects.owner(id));
                 let is_alike = owner(this).is_some()
                     && owner(this) == owner(that)
@@ -364,4 +370,28 @@ fn merged(mut ways: Ways) -> Ways {
 fn is_among(way: &KernelHop, ways: &Ways) -> bool {
     ways.iter()
         .any(|other| (other.gateway, other.device) == (way.gateway, way.device))
+}
+
+/// Whether all that tells two routes apart is which of their IPv6 gateways are declared to be on the link.
+fn is_declared_alone(this: &Authored, that: &Authored) -> bool {
+    let (KernelAction::Unicast(hops), KernelAction::Unicast(others)) =
+        (&this.route.action, &that.route.action)
+    else {
+        return false;
+    };
+    let is_alike = |(hop, other): (&KernelHop, &KernelHop)| {
+        let other = match other.gateway {
+            Some(IpAddr::V6(_)) => KernelHop {
+                is_onlink: hop.is_onlink,
+                ..*other
+            },
+            _ => *other,
+        };
+        *hop == other
+    };
+    this.protocol == that.protocol
+        && (this.route.metric, this.route.source, this.route.object)
+            == (that.route.metric, that.route.source, that.route.object)
+        && hops.len() == others.len()
+        && hops.iter().zip(others).all(is_alike)
 }
