@@ -428,6 +428,9 @@ impl Topology {
     }
 
     fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
+        if self.addresses().is_nobodys(address) {
+            return None;
+        }
         let links = &self.current.links;
         let is_usable = |hop: &KernelHop| {
             let link = links.get(&hop.device).filter(|link| link.is_up);
