@@ -110,6 +110,24 @@ impl Shapes {
         !of_route.is_empty() && of_route.iter().all(|way| is_among(way, ways))
     }
 
+    /// Of a route that is there, what leads to gateways of a wanted one; `None`: nothing does.
+    pub(crate) fn rest_of(&mut self, actual: RouteId, wanted: RouteId) -> Option<RouteId> {
+        let wanted = self.ways(wanted);
+        if self.leads_by(actual, &wanted) {
+            return Some(actual);
+        }
+        let mut ways = self.ways(actual);
+        ways.retain(|way| is_among(way, &wanted));
+        let route = KernelRoute {
+            action: KernelAction::Unicast(merged(ways)),
+            object: None,
+            ..self.route(actual).clone()
+        };
+        let protocol = self.protocol;
+        let has_way = !route.devices().eq([]);
+        has_way.then(|| self.route_id(&Authored { protocol, route }))
+    }
+
     /// The gateways of a route; of one through a group what that is about to hold.
     fn ways(&self, route: RouteId) -> Ways {
         let KernelRoute { action, object, .. } = self.route(route);

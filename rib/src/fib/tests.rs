@@ -8,6 +8,7 @@ mod host_routes;
 mod learning;
 mod next_hops;
 mod ownership;
+mod refusals;
 mod tunnels;
 
 /// BIRD's protocol number, as Calico expects it.

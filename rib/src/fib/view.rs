@@ -9,7 +9,7 @@ use crate::fib::entry::Flag;
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
-use crate::fib::plan::{Refusal, desired};
+use crate::fib::plan::desired;
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::shapes::{RouteId, Shapes};
 use crate::fib::target::{FibAction, FibTarget};
@@ -133,8 +133,10 @@ impl<P: FibPrefix> FamilyFib<P> {
                 (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
                     None => State::Pending(route(resolved)),
-                    Some(Refusal::Taken | Refusal::Kernel(EEXIST)) => State::Conflict(route(resolved)),
-                    Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
+                    Some(refusal) => match refusal.errno() {
+                        None | Some(EEXIST) => State::Conflict(route(resolved)),
+                        Some(errno) => State::Refused(route(resolved), errno),
+                    },
                 },
             },
         };

@@ -91,6 +91,35 @@ fn the_declaration_ends_with_the_link_and_where_it_is_refused() {
 }
 
 #[test]
+fn what_is_not_wanted_any_more_goes_when_no_form_of_its_replacement_is_taken() {
+    let mut fib = loaded(&[]);
+    fib.handle_timeout(Instant::now());
+    for prefix in ["fd20::/64", "fd21::/64"] {
+        set(&mut fib, prefix, Some(via(&[hop("fd31:1::12")], 0)));
+    }
+    assert_eq!(written(&mut fib).len(), 2);
+    for prefix in ["fd20::/64", "fd21::/64"] {
+        set(&mut fib, prefix, Some(via(&[hop("fd31:1::7")], 0)));
+    }
+    for _ in 0..2 {
+        for errno in [EHOSTUNREACH, EINVAL, EHOSTUNREACH] {
+            assert_eq!(refused(&mut fib, errno).len(), 2);
+        }
+        while !fib.ipv6.has_dirty() {
+            let due = fib.poll_timeout().unwrap();
+            fib.handle_timeout(due);
+        }
+    }
+    assert_eq!(
+        batch(&mut fib),
+        [
+            "Delete fd20::/64 via fd31:1::12 dev 2 metric 1024",
+            "Delete fd21::/64 via fd31:1::12 dev 2 metric 1024"
+        ]
+    );
+}
+
+#[test]
 fn a_gateway_that_is_not_on_the_link_is_not_declared_to_be() {
     let mut fib = loaded(&[]);
     set(&mut fib, "10.65.2.0/26", Some(via(&[hop("192.0.2.12")], 0)));

@@ -279,7 +279,7 @@ impl History {
             return;
         };
         match view.state {
-            "removing" | "stale" | "conflict" | "parked" => {}
+            "removing" | "stale" | "conflict" | "parked" | "refused" => {}
             "installed" | "shadowed" => assert_ne!(view.metric, op.route.metric, "{} of {view:?}", words(op)),
             state => panic!("{} while {state}: {view:?}", words(op)),
         }
