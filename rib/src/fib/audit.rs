@@ -90,6 +90,17 @@ impl<P: FibPrefix> FamilyFib<P> {
             .and_then(|entry| desired(entry, &fib.shapes))
             .map(|id| fib.shapes.authored(id));
         if wanted.is_some_and(|wanted| fib.shapes.shows(found, wanted)) {
+            if let Some(parked) = entry.and_then(|entry| fib.shapes.parked(entry.wanted()?)) {
+                let difference = FibDifference {
+                    prefix: prefix.into(),
+                    problem: "parked",
+                    desired: None,
+                    kernel: Some(route_words(found, fib)),
+                    reason: Some(parked.to_string()),
+                    action: "wait",
+                };
+                differences.insert((prefix.into(), found.route.metric), difference);
+            }
             return true;
         }
         let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);

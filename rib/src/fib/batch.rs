@@ -4,9 +4,10 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use tracing::debug;
 
 use crate::fib::dump::Dump;
+use crate::fib::errno::{self, Remedy};
 use crate::fib::family_fib::Outcome;
-use crate::fib::kernel::{Authored, FibOp, FibRefusal, ObjectOp};
-use crate::fib::plan::{Planned, Surroundings};
+use crate::fib::kernel::{Authored, FibOp, FibOpKind, FibRefusal, ObjectOp};
+use crate::fib::plan::{Planned, Refusal, Surroundings};
 use crate::fib::{Fib, FibPrefix};
 
 /// Operations in one batch: large enough to amortise the round trip, small enough to react.
@@ -66,6 +67,24 @@ impl Fib {
         Some(ops)
     }
 
+    /// Looks for the reason. Whether the kernel refuses a route for long while it has ways that are not wanted any more,
+    /// of which nobody knows how they end: a refusal that passes is not repeated.
+    fn refused<P: FibPrefix>(&mut self, planned: &Planned<P>, errno: i32) -> Option<Refusal> {
+        self.reconsider_gateways(planned.route, errno);
+        let is_for_its_way = errno::remedy(planned.kind, errno) == Remedy::WaitForWay;
+        if !planned.is_retry || planned.kind == FibOpKind::Delete || !is_for_its_way {
+            return None;
+        }
+        let actual = P::family_ref(self).actual(planned.prefix)?;
+        let rest = self.shapes.rest_of(actual, planned.route);
+        let lasting = Refusal::Lasting {
+            errno,
+            wanted: planned.route,
+            rest,
+        };
+        (rest != Some(actual)).then_some(lasting)
+    }
+
     fn op<P: FibPrefix>(&self, planned: &Planned<P>) -> FibOp {
         let Authored { protocol, route } = self.shapes.authored(planned.route).clone();
         FibOp {
@@ -83,25 +102,30 @@ impl Fib {
             Some(Batch::Objects(ops)) => return self.objects_answered(&ops, refusals),
             None => return,
         };
-        let around = Surroundings {
-            shapes: &self.shapes,
-            topology: &self.topology,
-            may_sweep: self.may_sweep,
-            is_dumping: false,
-        };
         let mut refusals = refusals.iter().peekable();
         let mut is_ambiguous = false;
         for (at, planned) in batch.into_iter().enumerate() {
             let errno = refusals
                 .next_if(|refusal| refusal.at == at)
                 .map(|refusal| refusal.errno);
+            let mut lasting = None;
             if let Some(errno) = errno {
                 self.counts.refused += 1;
                 debug!(errno, ?planned, "the kernel refused a change");
+                lasting = match &planned {
+                    InFlight::V4(planned) => self.refused(planned, errno),
+                    InFlight::V6(planned) => self.refused(planned, errno),
+                };
             }
+            let around = Surroundings {
+                shapes: &self.shapes,
+                topology: &self.topology,
+                may_sweep: self.may_sweep,
+                is_dumping: false,
+            };
             let outcome = match planned {
-                InFlight::V4(planned) => self.ipv4.handle_result(planned, errno, &around),
-                InFlight::V6(planned) => self.ipv6.handle_result(planned, errno, &around),
+                InFlight::V4(planned) => self.ipv4.handle_result(planned, errno, lasting, &around),
+                InFlight::V6(planned) => self.ipv6.handle_result(planned, errno, lasting, &around),
             };
             is_ambiguous |= outcome == Outcome::Ambiguous;
         }

@@ -12,6 +12,8 @@ pub(crate) struct Addresses {
     all: BTreeSet<(IpNet, u32, IpAddr)>,
     /// How many entries have an address: whether it is ours is asked of every next hop.
     counts: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
+    /// How many entries have it as an end of their network: [`ends`].
+    ends: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
 }
 
 impl Addresses {
@@ -20,16 +22,19 @@ impl Addresses {
         let is_new = self.all.insert((net.trunc(), device, address));
         if is_new {
             *self.counts.entry(address).or_default() += 1;
+            for end in ends(net) {
+                *self.ends.entry(end).or_default() += 1;
+            }
         }
         is_new
     }
 
     pub(crate) fn remove(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
         let was_known = self.all.remove(&(net.trunc(), device, address));
-        if was_known && let Some(count) = self.counts.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&address);
+        if was_known {
+            release(&mut self.counts, address);
+            for end in ends(net) {
+                release(&mut self.ends, end);
             }
         }
         was_known
@@ -52,6 +57,13 @@ impl Addresses {
         self.counts.contains_key(&address)
     }
 
+    /// Whether no single host can have an address: the kernel takes it for no gateway.
+    pub(crate) fn is_nobodys(&self, address: IpAddr) -> bool {
+        let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+        let is_never = address.is_unspecified() || address.is_multicast() || is_broadcast;
+        is_never || self.ends.contains_key(&address)
+    }
+
     /// The first address of a family that has a meaning beyond its link, on the device that has `address`.
     pub(crate) fn beside(&self, address: IpAddr, family: Family) -> Option<IpAddr> {
         let (_, device, _) = self.all.iter().find(|(_, _, of)| *of == address)?;
@@ -69,6 +81,22 @@ impl Addresses {
             }
         }
         networks
+    }
+}
+
+/// The first and the last address of an IPv4 network, which no host has where there are others between them.
+pub(crate) fn ends(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let has_ends = matches!(net, IpNet::V4(net) if net.prefix_len() <= 30);
+    let ends = has_ends.then(|| [net.network(), net.broadcast()]);
+    ends.into_iter().flatten()
+}
+
+fn release(counts: &mut HashMap<IpAddr, usize, foldhash::fast::RandomState>, address: IpAddr) {
+    if let Some(count) = counts.get_mut(&address) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&address);
+        }
     }
 }
 
@@ -162,5 +190,33 @@ mod tests {
         assert!(addresses.networks(|device, _| device != 2).is_empty());
         addresses.remove_device(2);
         assert!(addresses.networks(|_, _| true).is_empty());
+    }
+
+    #[test]
+    fn no_host_has_the_ends_of_a_network_nor_a_groups_address() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut addresses = Addresses::default();
+        let nets = ["192.0.2.0/24", "198.51.100.0/31", "2001:db8::/64"];
+        for (device, text) in (2..).zip(nets) {
+            let net: IpNet = text.parse().unwrap();
+            addresses.insert(net, device, net.hosts().nth(1).unwrap());
+        }
+        for (address, expected) in [
+            ("192.0.2.0", true),
+            ("192.0.2.255", true),
+            ("192.0.2.254", false),
+            ("198.51.100.0", false),
+            ("2001:db8::", false),
+            ("203.0.113.255", false),
+            ("0.0.0.0", true),
+            ("255.255.255.255", true),
+            ("224.0.0.5", true),
+            ("::", true),
+            ("ff02::1", true),
+        ] {
+            assert_eq!(addresses.is_nobodys(ip(address)), expected, "{address}");
+        }
+        addresses.remove_device(2);
+        assert!(!addresses.is_nobodys(ip("192.0.2.255")));
     }
 }

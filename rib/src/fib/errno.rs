@@ -8,13 +8,14 @@ pub(crate) const ESRCH: i32 = 3;
 pub(crate) const EEXIST: i32 = 17;
 const ENOMEM: i32 = 12;
 const ENODEV: i32 = 19;
-const EINVAL: i32 = 22;
+pub(crate) const EINVAL: i32 = 22;
 /// The kernel does not know such a request.
 pub(crate) const EOPNOTSUPP: i32 = 95;
 const ENETDOWN: i32 = 100;
 const ENETUNREACH: i32 = 101;
 const ENOBUFS: i32 = 105;
-const EHOSTUNREACH: i32 = 113;
+/// IPv6 also: another route covers the gateway.
+pub(crate) const EHOSTUNREACH: i32 = 113;
 
 /// What helps against a refusal. Whatever it is, a route that is still refused is tried again after a wait that
 /// doubles up to a minute, and never keeps another one waiting.

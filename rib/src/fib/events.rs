@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use pipit_bgp::Family;
 use tracing::warn;
 
-use crate::fib::connected::is_near;
+use crate::fib::connected::{ends, is_near};
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
 use crate::fib::kernel::{Authored, KernelEvent, KernelRoute, Table};
@@ -44,14 +44,14 @@ impl Fib {
             KernelEvent::Overrun => self.handle_overrun(),
             KernelEvent::Address { device, address, net } => {
                 if self.topology.add_address(net, device, address) {
-                    self.address_changed(address);
+                    self.address_changed(address, net);
                     // It may be the preferred source that the kernel missed.
                     self.stir_link(device, [None, None]);
                 }
             }
             KernelEvent::AddressGone { device, address, net } => {
                 if self.topology.remove_address(net, device, address) {
-                    self.address_changed(address);
+                    self.address_changed(address, net);
                 }
                 // Of IPv6 routes the kernel takes only the preferred source away, as silently.
                 if address.is_ipv4() || self.source.ipv6 == Some(address) {
@@ -136,11 +136,14 @@ impl Fib {
         }
     }
 
-    fn address_changed(&mut self, address: IpAddr) {
+    fn address_changed(&mut self, address: IpAddr, net: IpNet) {
         self.learner.touch_connected();
         self.stir.all |= self.source[Family::of(address)] == Some(address);
         // Whether it is ours decides whether it can be a next hop.
         self.stir_net(IpNet::from(address));
+        for end in ends(net) {
+            self.stir_net(IpNet::from(end));
+        }
         // A pod's interface has nothing but a link-local one.
         if self.is_loaded && !is_near(address) && self.events.back() != Some(&FibEvent::AddressesChanged) {
             self.events.push_back(FibEvent::AddressesChanged);

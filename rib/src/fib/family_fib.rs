@@ -85,6 +85,10 @@ impl<P: FibPrefix> FamilyFib<P> {
         if wanted.is_some() && !is_kept(entry, shapes) {
             entry.put(Flag::Adopted, false);
         }
+        if entry.has(Flag::Refused) {
+            entry.put(Flag::Refused, false);
+            self.exceptions.refused.remove(&prefix);
+        }
         entry.put(Flag::Delayed, false);
         mark(&mut self.dirty, id, entry);
     }
@@ -214,7 +218,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         for (&prefix, &refusal) in &self.exceptions.refused {
             let is_candidate = match refusal {
                 Refusal::Taken => true,
-                Refusal::Kernel(errno) => errno == EEXIST && !is_puzzled,
+                _ => refusal.errno() == Some(EEXIST) && !is_puzzled,
             };
             if let Some((id, entry)) = self.entries.get_mut(prefix)
                 && is_candidate
@@ -381,13 +385,15 @@ impl<P: FibPrefix> FamilyFib<P> {
                 continue;
             }
             entry.put(Flag::Adopted, false);
-            if entry.has(Flag::Refused) {
-                entry.put(Flag::Refused, false);
-                self.exceptions.refused.remove(&prefix);
-            }
             let before = planned.len();
-            self.exceptions
-                .plan((id, prefix), entry, &mut self.counts, around, planned);
+            let exceptions = &mut self.exceptions;
+            let is_retry = exceptions.retry((id, prefix), entry, around.shapes, planned);
+            if planned.len() == before {
+                exceptions.plan((id, prefix), entry, &mut self.counts, around, planned);
+            }
+            for new in &mut planned[before..] {
+                new.is_retry = is_retry;
+            }
             entry.put(Flag::InFlight, planned.len() > before);
             let is_empty = entry.wanted().is_none() && entry.actual().is_none() && planned.len() == before;
             if is_empty && !self.exceptions.extra.contains_key(&prefix) {
@@ -405,6 +411,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         &mut self,
         planned: Planned<P>,
         errno: Option<i32>,
+        lasting: Option<Refusal>,
         around: &Surroundings<'_>,
     ) -> Outcome {
         let (prefix, shapes) = (planned.prefix, around.shapes);
@@ -456,6 +463,10 @@ impl<P: FibPrefix> FamilyFib<P> {
                     FibOpKind::Delete => true,
                 };
                 if is_refused {
+                    exceptions.refuse(prefix, entry, lasting.unwrap_or(Refusal::Kernel(errno)));
+                    is_refused = lasting.is_none();
+                } else if planned.is_retry && desired(entry, shapes).is_some() {
+                    // Another form of it is tried at once, and is no first try either.
                     exceptions.refuse(prefix, entry, Refusal::Kernel(errno));
                 }
                 if errno::remedy(planned.kind, errno) == Remedy::WaitForPrefix

@@ -16,7 +16,7 @@ use crate::fib::errno;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{FibOpKind, FibRefusal, FibWork, ObjectContent, ObjectOp};
 use crate::fib::objects::{self, Found, SetId};
-use crate::fib::plan::{Surroundings, is_kept};
+use crate::fib::plan::{Surroundings, desired, is_kept};
 use crate::fib::shapes::{RouteId, TargetId};
 use crate::fib::{Fib, FibPrefix};
 
@@ -219,6 +219,9 @@ impl Fib {
                     self.counts.refused += 1;
                     warn!(errno, ?op, "the kernel refused a nexthop object");
                     refused.extend(self.refused_object(op, errno));
+                    if let ObjectContent::Hop(way) = &op.content {
+                        self.topology.reconsider(way, errno);
+                    }
                 }
             }
         }
@@ -453,6 +456,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             let there = shapes.authored(actual);
             let Some(group) = there.route.object else { continue };
             let goal = match entry.wanted().map(|wanted| (wanted, shapes.resolved(wanted))) {
+                Some((_, Err(_))) if desired(entry, shapes).is_some() => continue,
                 None | Some((_, Err(_))) => Goal::Nowhere,
                 Some((wanted, Ok(resolved))) => {
                     let new = shapes.authored(resolved);

@@ -17,6 +17,7 @@
 mod audit;
 mod batch;
 mod connected;
+mod covered;
 mod dump;
 mod entries;
 mod entry;
@@ -272,6 +273,7 @@ impl Fib {
             return;
         }
         if self.retry_at.is_some() {
+            self.topology.covered().forgive();
             self.ipv4.retry(|_| true);
             self.ipv6.retry(|_| true);
             self.retry_objects();

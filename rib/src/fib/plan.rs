@@ -21,6 +21,8 @@ pub(crate) struct Planned<P> {
     pub(crate) prefix: P,
     pub(crate) kind: FibOpKind,
     pub(crate) route: RouteId,
+    /// The kernel refused it before.
+    pub(super) is_retry: bool,
 }
 
 /// What planning depends on.
@@ -43,11 +45,28 @@ impl Surroundings<'_> {
 
 /// Why a route is not written although its way is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// A foreign route has its prefix and metric; the kernel was not asked.
     Taken,
     /// The kernel said so, with this errno.
     Kernel(i32),
+    /// It said so again of the route `wanted`, while it has one with ways that are not wanted any more: of that, `rest`
+    /// may stay, or nothing.
+    Lasting {
+        errno: i32,
+        wanted: RouteId,
+        rest: Option<RouteId>,
+    },
+}
+
+impl Refusal {
+    /// The kernel's word.
+    pub(super) fn errno(self) -> Option<i32> {
+        match self {
+            Refusal::Taken => None,
+            Refusal::Kernel(errno) | Refusal::Lasting { errno, .. } => Some(errno),
+        }
+    }
 }
 
 /// What few prefixes have, so that the many need no room for it.
@@ -95,6 +114,7 @@ impl<P: FibPrefix> Exceptions<P> {
                 prefix,
                 kind: FibOpKind::Delete,
                 route,
+                is_retry: false,
             }));
         }
         if let Some(route) = wanted {
@@ -125,6 +145,7 @@ impl<P: FibPrefix> Exceptions<P> {
                 prefix,
                 kind,
                 route,
+                is_retry: false,
             });
         } else if around.may_sweep || wanted.is_some() {
             let extra = self.extra.get(&prefix).into_iter().flatten();
@@ -133,8 +154,40 @@ impl<P: FibPrefix> Exceptions<P> {
                 prefix,
                 kind: FibOpKind::Delete,
                 route,
+                is_retry: false,
             }));
         }
+    }
+
+    /// What is due of a prefix whose route the kernel refused: the change that takes away what is not wanted any more.
+    /// Whether the route itself is written for another time.
+    pub(super) fn retry(
+        &mut self,
+        (id, prefix): (EntryId, P),
+        entry: &mut Entry,
+        shapes: &Shapes,
+        planned: &mut Vec<Planned<P>>,
+    ) -> bool {
+        if !entry.has(Flag::Refused) {
+            return false;
+        }
+        entry.put(Flag::Refused, false);
+        let refusal = self.refused.remove(&prefix);
+        if let Some(Refusal::Lasting { errno, wanted, rest }) = refusal
+            && desired(entry, shapes) == Some(wanted)
+            && let Some(actual) = entry.actual()
+        {
+            self.refuse(prefix, entry, Refusal::Kernel(errno));
+            planned.push(Planned {
+                id,
+                prefix,
+                kind: rest.map_or(FibOpKind::Delete, |_| FibOpKind::Replace),
+                route: rest.unwrap_or(actual),
+                is_retry: false,
+            });
+            return false;
+        }
+        matches!(refusal, Some(Refusal::Kernel(_)))
     }
 
     /// Of several kernel routes of ours the one with the wanted metric is the one to work on.
@@ -187,6 +240,5 @@ pub(super) fn is_kept(entry: &Entry, shapes: &Shapes) -> bool {
 
 /// What should be in the kernel now.
 pub(super) fn desired(entry: &Entry, shapes: &Shapes) -> Option<RouteId> {
-    let wanted = shapes.resolved(entry.wanted()?).ok()?;
-    Some(shapes.as_good(wanted, entry.actual()))
+    shapes.desired(entry.wanted()?, entry.actual())
 }

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
+use crate::fib::covered::Covered;
 use crate::fib::foreign::ForeignTable;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::objects::Ways;
 use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
 
@@ -56,8 +57,9 @@ impl Reachability {
 pub(crate) enum Parked {
     /// Nothing leads to this next hop.
     Unreachable(IpAddr),
-    /// This device does not exist or is down.
-    DeviceMissing(&'static str),
+    /// This device does not exist or is down. Without it packets would go these ways: a route of ours by them stays
+    /// until there can be a better one.
+    DeviceMissing(&'static str, Ways),
     /// The target names no next hop at all.
     WithoutNextHop,
 }
@@ -66,7 +68,7 @@ impl std::fmt::Display for Parked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Parked::Unreachable(next_hop) => write!(f, "no route to next hop {next_hop}"),
-            Parked::DeviceMissing(name) => write!(f, "device {name} does not exist or is down"),
+            Parked::DeviceMissing(name, _) => write!(f, "device {name} does not exist or is down"),
             Parked::WithoutNextHop => write!(f, "no next hop"),
         }
     }
@@ -101,6 +103,7 @@ pub(crate) struct Topology {
     incoming: Option<Picture>,
     host_routes: HostRoutes,
     scopes: Scopes,
+    covered: Covered,
 }
 
 impl Topology {
@@ -124,6 +127,9 @@ impl Topology {
             return false;
         };
         let old = std::mem::replace(&mut self.current, incoming);
+        let links = &self.current.links;
+        self.covered
+            .retain(|device| links.get(&device).is_some_and(|link| link.is_up));
         old.addresses != self.current.addresses
     }
 
@@ -175,11 +181,15 @@ impl Topology {
 
     /// Says what was known before.
     pub(crate) fn set_link(&mut self, index: u32, link: Link) -> Option<Link> {
+        if !link.is_up {
+            self.covered.retain(|device| device != index);
+        }
         self.drawn().links.insert(index, link)
     }
 
     /// Says what was known of it.
     pub(crate) fn remove_link(&mut self, index: u32) -> Option<Link> {
+        self.covered.retain(|device| device != index);
         let picture = self.drawn();
         picture.addresses.remove_device(index);
         picture.links.remove(&index)
@@ -312,13 +322,15 @@ impl Topology {
 
     /// The kernel's form of several hops. Those without a way out are left out, and so are those behind a device
     /// without carrier while others have one: the kernel itself would go on using them.
-    pub(crate) fn resolve_all(&self, hops: &[Hop]) -> Result<SmallVec<[KernelHop; 1]>, Parked> {
-        let mut ways: SmallVec<[KernelHop; 1]> = SmallVec::new();
+    pub(crate) fn resolve_all(&self, hops: &[Hop]) -> Result<Ways, Parked> {
+        let mut ways = Ways::new();
         let mut parked = Parked::WithoutNextHop;
         for hop in hops {
-            match self.resolve(hop) {
-                Ok(way) => ways.push(way),
-                Err(reason) => parked = reason,
+            match (self.resolve(hop), &mut parked) {
+                (Ok(way), _) => ways.push(way),
+                (Err(Parked::DeviceMissing(_, more)), Parked::DeviceMissing(_, plain)) => plain.extend(more),
+                (Err(_), Parked::DeviceMissing(..)) => {}
+                (Err(reason), parked) => *parked = reason,
             }
         }
         if ways.is_empty() {
@@ -340,9 +352,14 @@ impl Topology {
         // The kernel takes a weight of 1 to 256.
         let weight = hop.weight.max(1);
         if is_tunnelled {
-            let device = self
-                .device(IPIP_DEVICE)
-                .ok_or(Parked::DeviceMissing(IPIP_DEVICE))?;
+            let Some(device) = self.device(IPIP_DEVICE) else {
+                let plain = Hop {
+                    tunnel: Tunnel::None,
+                    ..*hop
+                };
+                let plain = self.resolve(&plain).into_iter().collect();
+                return Err(Parked::DeviceMissing(IPIP_DEVICE, plain));
+            };
             return Ok(KernelHop {
                 gateway: Some(hop.next_hop),
                 device,
@@ -355,12 +372,23 @@ impl Topology {
             .lookup(hop.next_hop)
             .ok_or(Parked::Unreachable(hop.next_hop))?;
         let address = hop.link_local.map_or(hop.next_hop, IpAddr::V6);
+        let gateway = via.gateway.unwrap_or(address);
         Ok(KernelHop {
-            gateway: Some(via.gateway.unwrap_or(address)),
+            gateway: Some(gateway),
             device: via.device,
-            is_onlink: via.is_onlink,
+            is_onlink: via.is_onlink || self.covered.is_declared(gateway, via.device),
             weight,
         })
+    }
+
+    /// Whether an address is on a connected network of this device.
+    pub(crate) fn is_connected(&self, address: IpAddr, device: u32) -> bool {
+        let way = self.lookup_foreign(address);
+        way.is_some_and(|(_, hop)| hop.gateway.is_none() && hop.device == device)
+    }
+
+    pub(crate) fn covered(&mut self) -> &mut Covered {
+        &mut self.covered
     }
 
     fn device(&self, name: &str) -> Option<u32> {
@@ -410,6 +438,9 @@ impl Topology {
     }
 
     fn lookup_foreign(&self, address: IpAddr) -> Option<(u32, KernelHop)> {
+        if self.addresses().is_nobodys(address) {
+            return None;
+        }
         let links = &self.current.links;
         let is_usable = |hop: &KernelHop| {
             let link = links.get(&hop.device).filter(|link| link.is_up);

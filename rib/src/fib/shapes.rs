@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use pipit_bgp::{Family, FamilyMap};
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{Authored, KernelAction, KernelRoute};
+use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::objects::{self, Objects, SetId, Ways};
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::target::{FibAction, FibTarget};
@@ -95,12 +95,66 @@ impl Shapes {
         self.by_object.get(&object).map_or(&[], |routes| routes)
     }
 
+    /// What is to be in the kernel for a target, by what is there.
+    pub(crate) fn desired(&self, target: TargetId, actual: Option<RouteId>) -> Option<RouteId> {
+        match self.resolved(target) {
+            Ok(wanted) => Some(self.as_good(wanted, actual)),
+            Err(Parked::DeviceMissing(_, plain)) => actual.filter(|&actual| self.leads_by(actual, plain)),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether a route leads to gateways of these alone.
+    fn leads_by(&self, route: RouteId, ways: &Ways) -> bool {
+        let of_route = self.ways(route);
+        !of_route.is_empty() && of_route.iter().all(|way| is_among(way, ways))
+    }
+
+    /// Of a route that is there, what leads to gateways of a wanted one; `None`: nothing does.
+    pub(crate) fn rest_of(&mut self, actual: RouteId, wanted: RouteId) -> Option<RouteId> {
+        let wanted = self.ways(wanted);
+        if self.leads_by(actual, &wanted) {
+            return Some(actual);
+        }
+        let mut ways = self.ways(actual);
+        ways.retain(|way| is_among(way, &wanted));
+        let route = KernelRoute {
+            action: KernelAction::Unicast(merged(ways)),
+            object: None,
+            ..self.route(actual).clone()
+        };
+        let protocol = self.protocol;
+        let has_way = !route.devices().eq([]);
+        has_way.then(|| self.route_id(&Authored { protocol, route }))
+    }
+
+    /// The gateways of a route; of one through a group what that is about to hold.
+    fn ways(&self, route: RouteId) -> Ways {
+        let KernelRoute { action, object, .. } = self.route(route);
+        match (action, object) {
+            (KernelAction::Unicast(ways), None) => ways.clone(),
+            (KernelAction::Unicast(_), Some(group)) => {
+                let wanted = self.objects.wanted_ways(*group).cloned();
+                wanted
+                    .or_else(|| self.objects.ways_of(*group))
+                    .unwrap_or_default()
+            }
+            (KernelAction::Blackhole | KernelAction::Other(_), _) => Ways::new(),
+        }
+    }
+
     /// What is right in the place of a resolved target: the kernel's own route where that leads through another group
-    /// of the same next hops.
+    /// of the same next hops, or differs in what is declared of gateways ([`crate::fib::covered`]).
     pub(crate) fn as_good(&self, wanted: RouteId, actual: Option<RouteId>) -> RouteId {
         match actual {
-            Some(actual) if actual != wanted && !self.objects.is_idle() => {
+            Some(actual) if actual != wanted => {
                 let [this, that] = [wanted, actual].map(|id| self.authored(id));
+                if is_declared_alone(this, that) {
+                    return actual;
+                }
+                if self.objects.is_idle() {
+                    return wanted;
+                }
                 let owner = |of: &Authored| of.route.object.and_then(|id| self.objects.owner(id));
                 let is_alike = owner(this).is_some()
                     && owner(this) == owner(that)
@@ -173,6 +227,11 @@ impl Shapes {
 
     pub(crate) fn resolved(&self, id: TargetId) -> Result<RouteId, &Parked> {
         self.targets[id.0 as usize].resolved.as_ref().copied()
+    }
+
+    /// Why nothing can be written for a target.
+    pub(crate) fn parked(&self, id: TargetId) -> Option<&Parked> {
+        self.resolved(id).err()
     }
 
     pub(crate) fn target_id(&mut self, target: FibTarget, family: Family, topology: &Topology) -> TargetId {
@@ -324,4 +383,33 @@ fn merged(mut ways: Ways) -> Ways {
         only.weight = 1;
     }
     merged
+}
+
+fn is_among(way: &KernelHop, ways: &Ways) -> bool {
+    ways.iter()
+        .any(|other| (other.gateway, other.device) == (way.gateway, way.device))
+}
+
+/// Whether all that tells two routes apart is which of their IPv6 gateways are declared to be on the link.
+fn is_declared_alone(this: &Authored, that: &Authored) -> bool {
+    let (KernelAction::Unicast(hops), KernelAction::Unicast(others)) =
+        (&this.route.action, &that.route.action)
+    else {
+        return false;
+    };
+    let is_alike = |(hop, other): (&KernelHop, &KernelHop)| {
+        let other = match other.gateway {
+            Some(IpAddr::V6(_)) => KernelHop {
+                is_onlink: hop.is_onlink,
+                ..*other
+            },
+            _ => *other,
+        };
+        *hop == other
+    };
+    this.protocol == that.protocol
+        && (this.route.metric, this.route.source, this.route.object)
+            == (that.route.metric, that.route.source, that.route.object)
+        && hops.len() == others.len()
+        && hops.iter().zip(others).all(is_alike)
 }

@@ -1,12 +1,14 @@
 use super::*;
 
 mod audit;
+mod covered;
 mod fake_kernel;
 mod histories;
 mod host_routes;
 mod learning;
 mod next_hops;
 mod ownership;
+mod refusals;
 mod tunnels;
 
 /// BIRD's protocol number, as Calico expects it.

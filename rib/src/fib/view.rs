@@ -9,7 +9,7 @@ use crate::fib::entry::Flag;
 use crate::fib::errno::{self, EEXIST};
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
-use crate::fib::plan::{Refusal, is_kept};
+use crate::fib::plan::{desired, is_kept};
 use crate::fib::resolve::{Parked, Topology};
 use crate::fib::shapes::{RouteId, Shapes};
 use crate::fib::target::{FibAction, FibTarget};
@@ -133,15 +133,17 @@ impl<P: FibPrefix> FamilyFib<P> {
             (None, Some(actual)) => State::Removing(route(actual)),
             (Some(target), actual) => match (shapes.resolved(target).map(wanted), actual) {
                 (Err(_), Some(actual)) if is_kept(entry, shapes) => State::Stale(route(actual)),
-                (Err(_), Some(actual)) => State::Removing(route(actual)),
-                (Err(parked), None) => State::Parked(shapes.target(target), parked),
+                (Err(_), Some(actual)) if desired(entry, shapes).is_none() => State::Removing(route(actual)),
+                (Err(parked), _) => State::Parked(shapes.target(target), parked),
                 (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
                 (Ok(resolved), _) if is_kept(entry, shapes) => State::Kept(route(resolved)),
                 (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
                     None => State::Pending(route(resolved)),
-                    Some(Refusal::Taken | Refusal::Kernel(EEXIST)) => State::Conflict(route(resolved)),
-                    Some(&Refusal::Kernel(errno)) => State::Refused(route(resolved), errno),
+                    Some(refusal) => match refusal.errno() {
+                        None | Some(EEXIST) => State::Conflict(route(resolved)),
+                        Some(errno) => State::Refused(route(resolved), errno),
+                    },
                 },
             },
         };
@@ -179,8 +181,12 @@ impl FibView {
         let kernel = match state {
             State::Conflict(route) => topology.conflict(prefix, route.route.metric).or(*actual),
             State::Shadowed(_, other) => Some(*other),
-            State::Pending(_) | State::Delayed(_) | State::Kept(_) | State::Refused(..) => *actual,
-            State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
+            State::Pending(_)
+            | State::Delayed(_)
+            | State::Kept(_)
+            | State::Refused(..)
+            | State::Parked(..) => *actual,
+            State::Installed(_) | State::Stale(_) | State::Removing(_) => None,
         };
         let kernel = kernel.map(|there| route_words(there, fib));
         let (state, reason) = words(prefix, state, topology);

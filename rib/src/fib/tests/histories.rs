@@ -27,6 +27,7 @@ const NEXT_HOPS: [&str; 5] = [
     "172.16.9.9",
     "203.0.113.1",
 ];
+const TUNL0: u32 = 5;
 const BEHIND: &str = "172.16.0.0/12";
 const STEPS: usize = 250;
 /// More on demand: `PIPIT_FIB_HISTORIES=100000`.
@@ -127,8 +128,15 @@ impl History {
                 ..blackhole()
             };
         }
+        let tunnel = match self.random.below(4) {
+            0 => Tunnel::IpipAlways,
+            _ => Tunnel::None,
+        };
         let hops: Vec<Hop> = (0..1 + self.random.below(2))
-            .map(|_| hop(self.random.pick(&NEXT_HOPS)))
+            .map(|_| Hop {
+                tunnel,
+                ..hop(self.random.pick(&NEXT_HOPS))
+            })
             .collect();
         via(&hops, metric)
     }
@@ -143,6 +151,7 @@ impl History {
             4 => self.somebody_writes(),
             5 => self.somebody_deletes(),
             6 => self.eth1_changes(),
+            7 if self.random.chance(30) => self.tunl0_changes(),
             7 => self.the_way_behind_changes(),
             8..=10 => self.kernel.serve(&mut self.random),
             11 => self.kernel.dump_part(&mut self.random),
@@ -213,6 +222,15 @@ impl History {
         }
     }
 
+    fn tunl0_changes(&mut self) {
+        if self.kernel.links.contains_key(&TUNL0) {
+            let is_gone = self.random.chance(50);
+            self.kernel.link_down(TUNL0, is_gone);
+        } else {
+            self.kernel.link_up(TUNL0, "tunl0");
+        }
+    }
+
     fn the_way_behind_changes(&mut self) {
         let gateways = [way(Some("192.0.2.1"), 2), way(Some("198.51.100.1"), self.eth1)];
         let route = unicast(&[self.random.pick(&gateways)], 0);
@@ -261,7 +279,7 @@ impl History {
             return;
         };
         match view.state {
-            "removing" | "stale" | "conflict" | "parked" => {}
+            "removing" | "stale" | "conflict" | "parked" | "refused" => {}
             "installed" | "shadowed" => assert_ne!(view.metric, op.route.metric, "{} of {view:?}", words(op)),
             state => panic!("{} while {state}: {view:?}", words(op)),
         }
@@ -273,6 +291,10 @@ impl History {
         self.kernel.capacity = usize::MAX;
         self.fib.allow_sweep();
         self.fib.hold_back(false);
+        // What is there without it depends on the past.
+        if !self.kernel.links.contains_key(&TUNL0) {
+            self.kernel.link_up(TUNL0, "tunl0");
+        }
         for _ in 0..2000 {
             self.carry_out();
             self.kernel.serve(&mut self.random);
@@ -323,7 +345,16 @@ impl History {
                 object: None,
             });
         };
-        let mut ways: Vec<KernelHop> = hops.iter().filter_map(|hop| self.way_to(hop.next_hop)).collect();
+        let way = |hop: &Hop| match hop.tunnel {
+            Tunnel::None => self.way_to(hop.next_hop),
+            _ => Some(KernelHop {
+                gateway: Some(hop.next_hop),
+                device: TUNL0,
+                is_onlink: true,
+                weight: 1,
+            }),
+        };
+        let mut ways: Vec<KernelHop> = hops.iter().filter_map(way).collect();
         let has_carrier = |way: &KernelHop| !self.kernel.without_carrier.contains(&way.device);
         if ways.iter().any(has_carrier) {
             ways.retain(has_carrier);

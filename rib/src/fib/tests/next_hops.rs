@@ -461,3 +461,27 @@ fn a_change_concerns_only_the_next_hops_that_depend_on_it() {
     );
     assert_eq!(resolved(vec![link(3, "eth1", true)]), 1);
 }
+
+#[test]
+fn an_address_that_no_host_has_is_no_way_out() {
+    let address = KernelEvent::Address {
+        device: 2,
+        address: ip("192.0.2.1"),
+        net: net("192.0.2.0/24"),
+    };
+    let mut fib = loaded(&[]);
+    assert!(fib.track(ip("192.0.2.255")).is_way());
+    fib.handle_kernel([address]);
+    let changed = FibEvent::NextHopChanged(ip("192.0.2.255"), Reachability::Unreachable);
+    assert!(std::iter::from_fn(|| fib.poll_event()).any(|event| event == changed));
+    for (at, end) in ["192.0.2.255", "192.0.2.0", "224.0.0.5", "0.0.0.0", "ff02::1"]
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(fib.track(ip(end)), Reachability::Unreachable, "{end}");
+        let prefix = format!("10.65.{at}.0/24");
+        set(&mut fib, &prefix, Some(via(&[hop("192.0.2.12"), hop(end)], 0)));
+        let alone = format!("Create {prefix} via 192.0.2.12 dev 2 metric 0");
+        assert_eq!(written(&mut fib), [alone], "{end}");
+    }
+}
