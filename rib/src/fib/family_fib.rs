@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::fib::FibPrefix;
 use crate::fib::entries::{Entries, EntryId};
 use crate::fib::entry::{Entry, Flag};
-use crate::fib::errno::{self, EEXIST, Remedy};
+use crate::fib::errno::{self, EEXIST, ESRCH, Remedy};
 use crate::fib::kernel::{Authored, FibOpKind};
 use crate::fib::plan::{Exceptions, Planned, Refusal, Surroundings, desired};
 use crate::fib::shapes::{RouteId, Shapes, TargetId};
@@ -256,6 +256,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             mark(&mut self.dirty, id, entry);
         }
         let is_left_over = |id: &RouteId| routes.binary_search(id).is_ok();
+        self.exceptions.unfindable.retain(|(_, id)| !is_left_over(id));
         is_ambiguous || self.exceptions.extra.values().flatten().any(is_left_over)
     }
 
@@ -278,6 +279,16 @@ impl<P: FibPrefix> FamilyFib<P> {
                 mark(&mut self.dirty, id, entry);
             }
         }
+        let FamilyFib {
+            entries, exceptions, ..
+        } = self;
+        let Exceptions {
+            extra, unfindable, ..
+        } = exceptions;
+        unfindable.retain(|&(prefix, route)| {
+            let is_extra = extra.get(&prefix).is_some_and(|extra| extra.contains(&route));
+            is_extra || entries.get(prefix).and_then(|entry| entry.actual()) == Some(route)
+        });
         lost
     }
 
@@ -337,6 +348,10 @@ impl<P: FibPrefix> FamilyFib<P> {
         shapes: &Shapes,
     ) -> Outcome {
         self.exceptions.forget_extra(prefix, metric, shapes);
+        let is_meant = |id: RouteId| shapes.metric(id) == metric;
+        self.exceptions
+            .unfindable
+            .retain(|&(of, id)| of != prefix || !is_meant(id));
         let Some((id, entry)) = self.entries.get_mut(prefix) else {
             return Outcome::Expected;
         };
@@ -421,7 +436,11 @@ impl<P: FibPrefix> FamilyFib<P> {
         let current = entry.actual().filter(|&actual| shapes.metric(actual) == metric);
         let mut outcome = Outcome::Expected;
         let mut is_refused = false;
-        let refusal = errno.filter(|&errno| errno::remedy(planned.kind, errno) != Remedy::Done);
+        // A dump has shown it since the kernel said so for the first time.
+        let is_unfindable = (planned.kind, errno) == (FibOpKind::Delete, Some(ESRCH))
+            && !exceptions.unfindable.insert((prefix, planned.route));
+        let refusal =
+            errno.filter(|&errno| is_unfindable || errno::remedy(planned.kind, errno) != Remedy::Done);
         match (planned.kind, refusal) {
             (FibOpKind::Create | FibOpKind::Replace, None) => {
                 if let (Some(actual), None) = (entry.actual(), current) {
@@ -444,6 +463,8 @@ impl<P: FibPrefix> FamilyFib<P> {
                 if errno.is_some() {
                     // Somebody was faster. That news is on its way, and would be taken for one of a newer route.
                     outcome = Outcome::Ambiguous;
+                } else {
+                    exceptions.unfindable.remove(&(prefix, planned.route));
                 }
             }
             (kind, Some(errno)) => {

@@ -1,6 +1,6 @@
 //! What is to be asked of the kernel for one prefix, and what few prefixes have beside wanted and actual.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ipnet::IpNet;
 use smallvec::SmallVec;
@@ -59,6 +59,8 @@ pub(crate) struct Exceptions<P> {
     pub(super) doubles: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
     /// What cannot be written.
     pub(super) refused: HashMap<P, Refusal, foldhash::fast::RandomState>,
+    /// What the kernel did not find when it was to be deleted. If a dump shows it all the same, it never will.
+    pub(super) unfindable: HashSet<(P, RouteId), foldhash::fast::RandomState>,
 }
 
 impl<P> Default for Exceptions<P> {
@@ -67,6 +69,7 @@ impl<P> Default for Exceptions<P> {
             extra: HashMap::default(),
             doubles: HashMap::default(),
             refused: HashMap::default(),
+            unfindable: HashSet::default(),
         }
     }
 }

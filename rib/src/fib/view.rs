@@ -66,6 +66,8 @@ pub(crate) enum State<'a> {
     Parked(&'a FibTarget, &'a Parked),
     Conflict(&'a Authored),
     Refused(&'a Authored, i32),
+    /// It is there, is not to be, and the kernel does not delete it.
+    Stuck(&'a Authored, i32),
 }
 
 /// A prefix's state, and the route of ours that the kernel has.
@@ -122,14 +124,22 @@ impl<P: FibPrefix> FamilyFib<P> {
         let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
         let wanted = |resolved| shapes.as_good(resolved, entry.actual());
+        let errno = match self.exceptions.refused.get(&prefix) {
+            Some(&Refusal::Kernel(errno)) => Some(errno),
+            Some(Refusal::Taken) | None => None,
+        };
+        let leftover = self.exceptions.extra.get(&prefix).and_then(|extra| extra.first());
         let state = match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
-            (None, Some(actual)) => State::Removing(route(actual)),
+            (None, Some(actual)) => removing(route(actual), errno),
             (Some(target), actual) => match (shapes.resolved(target).map(wanted), actual) {
-                (Err(_), Some(actual)) => State::Removing(route(actual)),
+                (Err(_), Some(actual)) => removing(route(actual), errno),
                 (Err(parked), None) => State::Parked(shapes.target(target), parked),
-                (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
+                (Ok(resolved), Some(actual)) if resolved == actual => match (leftover, errno) {
+                    (Some(&leftover), Some(errno)) => State::Stuck(route(leftover), errno),
+                    _ => State::Installed(route(actual)),
+                },
                 (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
                 (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
                     None => State::Pending(route(resolved)),
@@ -142,6 +152,13 @@ impl<P: FibPrefix> FamilyFib<P> {
             state,
             actual: entry.actual().map(route),
         })
+    }
+}
+
+fn removing(there: &Authored, errno: Option<i32>) -> State<'_> {
+    match errno {
+        Some(errno) => State::Stuck(there, errno),
+        None => State::Removing(there),
     }
 }
 
@@ -162,7 +179,8 @@ impl FibView {
             | State::Stale(route)
             | State::Removing(route)
             | State::Conflict(route)
-            | State::Refused(route, _) => {
+            | State::Refused(route, _)
+            | State::Stuck(route, _) => {
                 let (kind, next_hops, metric) = of_route(&fib.shapes.filled(route).route, topology);
                 object = route.route.object;
                 (kind, next_hops, metric, route.protocol)
@@ -172,7 +190,11 @@ impl FibView {
             State::Conflict(route) => topology.conflict(prefix, route.route.metric).or(*actual),
             State::Shadowed(_, other) => Some(*other),
             State::Pending(_) | State::Delayed(_) | State::Refused(..) => *actual,
-            State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Parked(..) => None,
+            State::Installed(_)
+            | State::Stale(_)
+            | State::Removing(_)
+            | State::Parked(..)
+            | State::Stuck(..) => None,
         };
         let kernel = kernel.map(|there| route_words(there, fib));
         let (state, reason) = words(prefix, state, topology);
@@ -215,6 +237,12 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
             ("conflict", Some(reason))
         }
         State::Refused(_, errno) => ("refused", Some(errno::words(*errno))),
+        State::Stuck(_, errno) => {
+            let error = std::io::Error::from_raw_os_error(*errno);
+            let reason =
+                format!("nobody wants it, and the kernel does not delete it: {error}; tried again later");
+            ("refused", Some(reason))
+        }
     }
 }
 

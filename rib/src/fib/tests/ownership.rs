@@ -584,3 +584,59 @@ fn a_view_shows_what_the_kernel_has_instead() {
     set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 100)));
     assert_eq!(kernel(&fib, BLOCK).as_deref(), Some("via 192.0.2.12 dev eth0"));
 }
+
+#[test]
+fn what_the_kernel_shows_and_does_not_find_is_refused_and_not_looked_up_for_ever() {
+    const ESRCH: i32 = 3;
+    for is_wanted in [false, true] {
+        let mut fib = loaded(&[]);
+        let start = Instant::now();
+        fib.handle_timeout(start);
+        fib.allow_sweep();
+        let mut found = vec![route(BLOCK, OURS, eth1(5))];
+        if is_wanted {
+            set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 7)));
+            written(&mut fib);
+            found.push(route(BLOCK, OURS, eth0(7)));
+        }
+        fib.handle_kernel([route(BLOCK, OURS, eth1(5))]);
+        let refuse = |fib: &mut Fib| {
+            assert_eq!(
+                batch(fib),
+                ["Delete 10.65.2.0/26 via 198.51.100.7 dev 3 metric 5"]
+            );
+            fib.handle_result(&[FibRefusal { at: 0, errno: ESRCH }]);
+        };
+        refuse(&mut fib);
+        assert_eq!(
+            fib.poll_event(),
+            Some(FibEvent::WantsDump),
+            "somebody may have been faster"
+        );
+        dump(&mut fib, &found);
+        refuse(&mut fib);
+        assert_eq!(fib.poll_event(), None, "it was not");
+        assert!(fib.is_settled());
+        let views = fib.troubles(9);
+        assert_eq!((views.len(), views[0].state, views[0].metric), (1, "refused", 5));
+        let repaired = fib.repaired();
+        fib.handle_timeout(start);
+        for wait in [1, 2, 4, 8] {
+            let due = fib.poll_timeout().unwrap();
+            assert_eq!(due - fib.now().unwrap(), Duration::from_secs(wait));
+            fib.handle_timeout(due);
+            refuse(&mut fib);
+            assert_eq!(fib.poll_event(), None);
+        }
+        assert_eq!(fib.repaired(), repaired);
+        // Gone at last, and back: deleted as any other.
+        fib.handle_kernel([gone(BLOCK, OURS, eth1(5)), route(BLOCK, OURS, eth1(5))]);
+        assert_eq!(written(&mut fib).len(), 1);
+        let left = if is_wanted {
+            Some(("installed", None))
+        } else {
+            None
+        };
+        assert_eq!(state(&fib, BLOCK), left);
+    }
+}
