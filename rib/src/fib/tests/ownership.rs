@@ -640,3 +640,33 @@ fn what_the_kernel_shows_and_does_not_find_is_refused_and_not_looked_up_for_ever
         assert_eq!(state(&fib, BLOCK), left);
     }
 }
+
+/// `ip -6 route append … proto bird` to another program's route: the kernel tells of one route with both gateways,
+/// under our number, and of the deletion of what carries it that the other gateway was not found.
+#[test]
+fn a_gateway_with_our_number_beside_another_programs_is_removed_and_that_one_looked_up_afresh() {
+    const ESRCH: i32 = 3;
+    let prefix = "fd65::2:0/122";
+    let theirs = unicast(&[way(Some("fd31:1::9"), 2)], 1024);
+    let joined = unicast(&[way(Some("fd31:1::8"), 2), way(Some("fd31:1::9"), 2)], 1024);
+    let mut fib = loaded(&[route(prefix, STATIC, theirs.clone())]);
+    fib.allow_sweep();
+    set(&mut fib, prefix, Some(via(&[hop("fd31:1::12")], 0)));
+    assert!(written(&mut fib).is_empty());
+    fib.handle_kernel([route(prefix, OURS, joined)]);
+    assert_eq!(batch(&mut fib).len(), 1, "a deletion");
+    fib.handle_result(&[FibRefusal { at: 0, errno: ESRCH }]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    dump(&mut fib, &[route(prefix, STATIC, theirs.clone())]);
+    assert!(written(&mut fib).is_empty());
+    assert_eq!(state(&fib, prefix).unwrap().0, "conflict");
+    fib.handle_kernel([gone(prefix, STATIC, theirs)]);
+    while let Some(event) = fib.poll_event() {
+        assert_eq!(event, FibEvent::WantsDump);
+        dump(&mut fib, &[]);
+    }
+    assert_eq!(
+        written(&mut fib),
+        ["Create fd65::2:0/122 via fd31:1::12 dev 2 metric 1024"]
+    );
+}

@@ -30,6 +30,8 @@ const UNIVERSE: u8 = 0;
 const NOWHERE: u8 = 255;
 /// RTN_UNSPEC: to a deletion any type is right.
 const ANY_TYPE: u8 = 0;
+/// What the kernel has IPv6 routes without a way out lead through, in each network namespace.
+const LOOPBACK: u32 = 1;
 /// RT_TABLE_UNSPEC: the number stands in an attribute.
 const TABLE_UNSPEC: u8 = 0;
 
@@ -162,6 +164,7 @@ impl Encoder {
             return self.number(RTA_NH_ID, object);
         }
         match hops {
+            [] if is_reject(op) => self.number(libc::RTA_OIF, LOOPBACK),
             [] => {}
             [hop] => {
                 self.gateway(op.prefix, hop);
@@ -237,11 +240,23 @@ impl Encoder {
     }
 }
 
-/// A delete names prefix, metric, type and protocol; that is one route, and for IPv6 all its next hops. Only where
-/// the metric is zero, which a delete for IPv4 takes for "any", or the type is left open, next hops tell routes apart.
+/// A delete names prefix, metric and protocol, for IPv4 also the type: mostly that is one route. Next hops are named
+/// where it is not: where the metric is zero, which IPv4 takes for "any"; where the type is not what the dump shows;
+/// and for IPv6, where another program's gateways may have been joined to the route, which would go with it.
 fn names_next_hops(op: &FibOp) -> bool {
-    let is_open = op.route.metric == 0 || kind(op) == ANY_TYPE;
-    op.kind != FibOpKind::Delete || (is_open && matches!(op.prefix, IpNet::V4(_)))
+    let is_one = matches!(op.prefix, IpNet::V4(_)) && op.route.metric != 0 && kind(op) != ANY_TYPE;
+    op.kind != FibOpKind::Delete || !is_one
+}
+
+/// Whether it is an IPv6 deletion of a route that leads nowhere: IPv6 does not look at the type.
+fn is_reject(op: &FibOp) -> bool {
+    const REJECT: [u8; 4] = [
+        libc::RTN_BLACKHOLE,
+        libc::RTN_UNREACHABLE,
+        libc::RTN_PROHIBIT,
+        libc::RTN_THROW,
+    ];
+    op.kind == FibOpKind::Delete && matches!(op.prefix, IpNet::V6(_)) && REJECT.contains(&kind(op))
 }
 
 fn family(prefix: IpNet) -> u8 {
@@ -351,5 +366,27 @@ mod tests {
         assert!(has(&message, &attribute(RTA_NH_ID, &6_u32.to_ne_bytes())));
         let message = deletion("10.1.2.0/26", KernelAction::Blackhole, 5, None);
         assert_eq!(message[4..8], [254, 12, 255, 6]);
+    }
+
+    #[test]
+    fn a_deletion_for_ipv6_names_our_gateways_so_that_those_of_others_stay() {
+        let gateway = |text: &str| {
+            let address: std::net::Ipv6Addr = text.parse().unwrap();
+            attribute(libc::RTA_GATEWAY, &address.octets())
+        };
+        let hops = [eth0("fd31::1"), eth0("fd31::2")];
+        for count in [1, 2] {
+            let unicast = KernelAction::Unicast(hops[..count].iter().copied().collect());
+            let message = deletion("fd65::/122", unicast, 1024, None);
+            assert!(has(&message, &gateway("fd31::1")));
+            assert_eq!(has(&message, &gateway("fd31::2")), count == 2);
+        }
+        let message = deletion(
+            "fd65::/122",
+            KernelAction::Other(libc::RTN_UNREACHABLE),
+            1024,
+            None,
+        );
+        assert!(has(&message, &attribute(libc::RTA_OIF, &1_u32.to_ne_bytes())));
     }
 }
