@@ -70,11 +70,15 @@ impl Fib {
                 protocol,
                 route,
                 is_replacement,
+                is_behind,
             } => {
                 let authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     self.own_route(prefix, &authored.without_hops(), is_replacement);
                 } else {
+                    if table == Table::Ours {
+                        self.rank(prefix, authored.route.metric, is_behind && !is_replacement);
+                    }
                     self.foreign_route(table, prefix, authored, is_replacement);
                 }
             }
@@ -148,7 +152,9 @@ impl Fib {
     }
 
     fn own_route(&mut self, prefix: IpNet, found: &Authored, is_replacement: bool) {
-        if is_replacement && self.topology.displace(prefix, found.route.metric) {
+        let metric = found.route.metric;
+        // Where ours is the first of its metric, that is what was replaced.
+        if is_replacement && !self.is_first(prefix, metric) && self.topology.displace(prefix, metric) {
             self.others_changed(prefix);
         }
         let id = self.shapes.route_id(found);
@@ -193,6 +199,23 @@ impl Fib {
                     }
                 }
             }
+        }
+    }
+
+    /// Of IPv4 routes with one prefix and metric the first is in force, and is what a replacement hits. Another
+    /// program's came; `is_behind`: after all others.
+    fn rank(&mut self, prefix: IpNet, metric: u32, is_behind: bool) {
+        if let IpNet::V4(net) = prefix {
+            let is_alone = !self.topology.is_held(prefix, metric);
+            self.ipv4.rank(net, metric, is_behind, is_alone, &self.shapes);
+        }
+    }
+
+    /// Whether a route of ours goes before all others with its prefix and metric, of which there are some.
+    pub(super) fn is_first(&self, prefix: IpNet, metric: u32) -> bool {
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.exceptions.is_first(prefix, metric),
+            IpNet::V6(prefix) => self.ipv6.exceptions.is_first(prefix, metric),
         }
     }
 

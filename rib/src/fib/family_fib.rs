@@ -217,7 +217,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             if let Some((id, entry)) = self.entries.get_mut(prefix)
                 && is_candidate
                 && let Some(route) = desired(entry, around.shapes)
-                && !around.is_taken(prefix, route)
+                && !self.exceptions.is_in_the_way(prefix, route, around)
             {
                 is_blind |= refusal != Refusal::Taken;
                 mark(&mut self.dirty, id, entry);
@@ -255,6 +255,13 @@ impl<P: FibPrefix> FamilyFib<P> {
             self.counts.set_actual(entry, None);
             mark(&mut self.dirty, id, entry);
         }
+        let FamilyFib {
+            entries, exceptions, ..
+        } = self;
+        exceptions.first.retain(|&(prefix, _)| {
+            let actual = entries.get(prefix).and_then(|entry| entry.actual());
+            actual.is_some_and(|actual| routes.binary_search(&actual).is_err())
+        });
         let is_left_over = |id: &RouteId| routes.binary_search(id).is_ok();
         self.exceptions.unfindable.retain(|(_, id)| !is_left_over(id));
         is_ambiguous || self.exceptions.extra.values().flatten().any(is_left_over)
@@ -266,6 +273,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         self.exceptions.extra.clear();
         self.exceptions.doubles.clear();
+        self.exceptions.first.clear();
     }
 
     /// What the dump did not show is not there; how many of those were wanted.
@@ -338,6 +346,21 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
+    /// Another program's route with this metric came. `is_behind`: after all others; `is_alone`: no other program's
+    /// was known.
+    pub(crate) fn rank(&mut self, prefix: P, metric: u32, is_behind: bool, is_alone: bool, shapes: &Shapes) {
+        let entry = self.entries.get(prefix);
+        let actual = entry
+            .filter(|entry| !entry.has(Flag::Unseen))
+            .and_then(|entry| entry.actual());
+        let is_ours_there = actual.is_some_and(|actual| shapes.metric(actual) == metric);
+        if !(is_behind && is_ours_there) {
+            self.exceptions.first.remove(&(prefix, metric));
+        } else if is_alone {
+            self.exceptions.first.insert((prefix, metric));
+        }
+    }
+
     /// A route of ours with this metric is gone, and not by our doing. `gone`: which one; `None` when a foreign
     /// one took its place.
     pub(crate) fn lost(
@@ -365,6 +388,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             // Old news, of a route that we replaced since, or one next hop of several.
             return Outcome::Ambiguous;
         }
+        self.exceptions.first.remove(&(prefix, metric));
         self.counts.set_actual(entry, None);
         entry.put(Flag::Unseen, false);
         mark(&mut self.dirty, id, entry);
@@ -448,12 +472,16 @@ impl<P: FibPrefix> FamilyFib<P> {
                 }
                 exceptions.forget_extra(prefix, metric, shapes);
                 counts.set_actual(entry, Some(planned.route));
-                if around.is_taken(prefix, planned.route) {
+                if planned.kind == FibOpKind::Create {
+                    exceptions.first.remove(&(prefix, metric));
+                }
+                if exceptions.is_in_the_way(prefix, planned.route, around) {
                     // Its place was taken from ours while the replacement was on its way.
                     outcome = Outcome::Ambiguous;
                 }
             }
             (FibOpKind::Delete, None) => {
+                exceptions.first.remove(&(prefix, metric));
                 match current {
                     Some(actual) if actual == planned.route => counts.set_actual(entry, None),
                     // One of two with this metric: the kernel may have taken either.

@@ -132,6 +132,9 @@ pub enum KernelEvent {
         /// It took the place of what had this prefix and metric (NLM_F_REPLACE), whosever that was: the kernel
         /// says nothing else of the route that had to go.
         is_replacement: bool,
+        /// It comes after what has this prefix and metric already: so it was written (NLM_F_APPEND), or a dump, which
+        /// keeps the order, shows it. Otherwise it goes before them. Of IPv6 routes this says nothing.
+        is_behind: bool,
     },
     /// It is there no longer.
     RouteGone {

@@ -268,7 +268,16 @@ impl Topology {
 
     /// Somebody else's route with this prefix and metric.
     pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
-        let picture = &self.current;
+        self.holder(&self.current, prefix, metric)
+    }
+
+    /// Whether there is one as far as the dump under way has shown, or events since the last one.
+    pub(crate) fn is_held(&self, prefix: IpNet, metric: u32) -> bool {
+        let drawn = self.incoming.as_ref().unwrap_or(&self.current);
+        self.holder(drawn, prefix, metric).is_some()
+    }
+
+    fn holder<'a>(&self, picture: &'a Picture, prefix: IpNet, metric: u32) -> Option<&'a Authored> {
         match (prefix, self.is_apart) {
             (IpNet::V4(prefix), false) => picture.ipv4.holder(prefix, metric),
             (IpNet::V6(prefix), false) => picture.ipv6.holder(prefix, metric),

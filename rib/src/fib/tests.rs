@@ -74,6 +74,7 @@ fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         protocol,
         route,
         is_replacement: false,
+        is_behind: false,
     }
 }
 

@@ -101,10 +101,17 @@ impl Fib {
 
     pub(super) fn view_of(&self, prefix: IpNet, shown: &Shown<'_>) -> FibView {
         let state = match shown.state {
-            State::Installed(route) => match self.topology.shadow(prefix, route.route.metric) {
-                Some(other) => State::Shadowed(route, other),
-                None => State::Installed(route),
-            },
+            State::Installed(route) => {
+                let metric = route.route.metric;
+                let bar = match self.is_first(prefix, metric) {
+                    true => metric.checked_sub(1),
+                    false => Some(metric),
+                };
+                match bar.and_then(|bar| self.topology.shadow(prefix, bar)) {
+                    Some(other) => State::Shadowed(route, other),
+                    None => State::Installed(route),
+                }
+            }
             state => state,
         };
         let actual = shown.actual;

@@ -200,6 +200,7 @@ impl Bench {
                     object: None,
                 },
                 is_replacement: false,
+                is_behind: false,
             },
             KernelEvent::DumpEnd,
         ];

@@ -33,6 +33,7 @@ fn bench() -> Bench {
             object: None,
         },
         is_replacement: false,
+        is_behind: false,
     };
     bench.rib.handle_kernel(bench.now, vec![route]);
     bench.settle();

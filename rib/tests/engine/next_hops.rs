@@ -31,6 +31,7 @@ fn connected(net: &str, device: u32) -> KernelEvent {
             object: None,
         },
         is_replacement: false,
+        is_behind: false,
     }
 }
 

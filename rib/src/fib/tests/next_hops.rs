@@ -131,6 +131,7 @@ fn a_changed_gateway_is_one_replacement_of_what_depends_on_it() {
         protocol: STATIC,
         route: unicast(&[way(Some("192.0.2.9"), 2)], 0),
         is_replacement: true,
+        is_behind: false,
     }]);
     assert_eq!(
         written(&mut fib),

@@ -150,7 +150,7 @@ fn what_goes_before_an_installed_route_is_named_and_is_no_difference() {
     );
     fib.handle_kernel([gone(BLOCK, STATIC, eth1(7))]);
     assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
-    // `ip route append` and `prepend`.
+    // `ip route prepend`.
     fib.handle_kernel([route(BLOCK, STATIC, eth1(8))]);
     assert_eq!(
         state(&fib, BLOCK),
@@ -172,6 +172,7 @@ fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
         protocol: STATIC,
         route: eth1(0),
         is_replacement: true,
+        is_behind: false,
     }]);
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     dump(&mut fib, &[route(BLOCK, STATIC, eth1(0))]);
@@ -199,6 +200,7 @@ fn a_route_removed_or_changed_by_hand_is_put_right_and_counted() {
         protocol: OURS,
         route: eth1(0),
         is_replacement: true,
+        is_behind: false,
     }]);
     assert_eq!(
         written(&mut fib),
@@ -514,6 +516,7 @@ fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         protocol,
         route,
         is_replacement: true,
+        is_behind: false,
     }
 }
 
@@ -533,6 +536,7 @@ fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
             protocol,
             route,
             is_replacement,
+            is_behind: false,
         },
         other => other,
     };
@@ -669,4 +673,79 @@ fn a_gateway_with_our_number_beside_another_programs_is_removed_and_that_one_loo
         written(&mut fib),
         ["Create fd65::2:0/122 via fd31:1::12 dev 2 metric 1024"]
     );
+}
+
+/// As `ip route append` writes it, and as a dump shows a second route.
+fn behind(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(prefix),
+        protocol,
+        route,
+        is_replacement: false,
+        is_behind: true,
+    }
+}
+
+#[test]
+fn a_foreign_route_behind_ours_is_not_in_its_way() {
+    let replacement = ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"];
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+    written(&mut fib);
+    let other = |metric| unicast(&[way(Some("192.0.2.99"), 2)], metric);
+    fib.handle_kernel([behind(BLOCK, STATIC, other(8)), behind(BLOCK, 80, other(8))]);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+    set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 8)));
+    assert_eq!(written(&mut fib), replacement);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+    // Somebody changes ours: it was the first, and is.
+    fib.handle_kernel([super::ownership::replacement(BLOCK, OURS, eth0(8))]);
+    assert_eq!(written(&mut fib), replacement);
+    assert_eq!(fib.poll_event(), None);
+    // A dump tells the order too.
+    fib.handle_kernel([KernelEvent::Overrun]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    dump(
+        &mut fib,
+        &[behind(BLOCK, OURS, eth0(8)), behind(BLOCK, STATIC, other(8))],
+    );
+    assert_eq!(written(&mut fib), replacement);
+    // One with a better metric goes before ours all the same.
+    fib.handle_kernel([behind(BLOCK, STATIC, other(7))]);
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "shadowed");
+}
+
+#[test]
+fn ours_behind_a_foreign_route_stays_until_that_goes() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+    written(&mut fib);
+    let other = unicast(&[way(Some("192.0.2.99"), 2)], 8);
+    let is_seen_by_dump = [false, true];
+    for by_dump in is_seen_by_dump {
+        if by_dump {
+            fib.handle_kernel([KernelEvent::Overrun]);
+            assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+            let both = [
+                behind(BLOCK, STATIC, other.clone()),
+                behind(BLOCK, OURS, eth0(8)),
+                behind(BLOCK, 80, other.clone()),
+            ];
+            dump(&mut fib, &both);
+            fib.handle_kernel([gone(BLOCK, 80, other.clone())]);
+        } else {
+            fib.handle_kernel([route(BLOCK, STATIC, other.clone())]);
+        }
+        set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 8)));
+        assert!(written(&mut fib).is_empty());
+        assert_eq!(state(&fib, BLOCK).unwrap().0, "conflict");
+        fib.handle_kernel([gone(BLOCK, STATIC, other.clone())]);
+        assert_eq!(
+            written(&mut fib),
+            ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"]
+        );
+        set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+        written(&mut fib);
+    }
 }

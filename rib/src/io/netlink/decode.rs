@@ -39,8 +39,10 @@ const NEXT_HOP_LEN: usize = 8;
 /// NLMSG_DONE and NLMSG_ERROR.
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
-/// NLM_F_REPLACE of a notification, and NLM_F_DUMP_INTR of a dump's part.
+/// NLM_F_REPLACE, NLM_F_CREATE and NLM_F_APPEND of a notification, and NLM_F_DUMP_INTR of a dump's part.
 const REPLACE: u16 = 0x100;
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
 const DUMP_INTERRUPTED: u16 = 0x10;
 /// RTM_F_CLONED: a cached copy of another route.
 const CLONED: u32 = 0x200;
@@ -107,6 +109,7 @@ impl Message<'_> {
                     protocol,
                     route,
                     is_replacement: self.flags & REPLACE != 0,
+                    is_behind: self.flags & APPEND != 0 || self.flags & (REPLACE | CREATE) == 0,
                 })
             }
             libc::RTM_DELROUTE => {
@@ -433,6 +436,7 @@ mod tests {
                         protocol: 12,
                         route: op.route,
                         is_replacement: true,
+                        is_behind: false,
                     })
                 })
                 .collect();
