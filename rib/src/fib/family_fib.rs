@@ -317,7 +317,18 @@ impl<P: FibPrefix> FamilyFib<P> {
         if entry.has(Flag::InFlight) {
             return Outcome::Ambiguous;
         }
-        self.exceptions.forget_extra(prefix, shapes.metric(route), shapes);
+        let is_alike = |id: RouteId| shapes.metric(id) == shapes.metric(route);
+        if is_replacement {
+            self.exceptions.forget_extra(prefix, is_alike);
+        } else if !around.is_dumping
+            && self
+                .exceptions
+                .has_extra(prefix, |id| is_alike(id) && id != route)
+        {
+            // Somebody put it beside another one of ours; a dump shows both.
+            return Outcome::Ambiguous;
+        }
+        self.exceptions.forget_extra(prefix, |id| id == route);
         let was_seen = !entry.has(Flag::Unseen);
         entry.put(Flag::Unseen, false);
         match entry.actual() {
@@ -370,19 +381,25 @@ impl<P: FibPrefix> FamilyFib<P> {
         gone: Option<&Authored>,
         shapes: &Shapes,
     ) -> Outcome {
-        self.exceptions.forget_extra(prefix, metric, shapes);
-        let is_meant = |id: RouteId| shapes.metric(id) == metric;
+        let is_alike = |id: RouteId| shapes.metric(id) == metric;
+        let is_meant = |id: RouteId| is_alike(id) && gone.is_none_or(|gone| *gone == *shapes.authored(id));
+        self.exceptions.forget_extra(prefix, is_meant);
         self.exceptions
             .unfindable
-            .retain(|&(of, id)| of != prefix || !is_meant(id));
+            .retain(|&(of, id)| of != prefix || !is_alike(id));
+        // Which of several, or which gateway of one, a dump shows.
+        let is_doubtful = self.exceptions.has_extra(prefix, is_alike);
         let Some((id, entry)) = self.entries.get_mut(prefix) else {
             return Outcome::Expected;
         };
         if entry.has(Flag::InFlight) {
             return Outcome::Ambiguous;
         }
-        let Some(actual) = entry.actual().filter(|&actual| shapes.metric(actual) == metric) else {
-            return Outcome::Expected;
+        let Some(actual) = entry.actual().filter(|&actual| is_alike(actual)) else {
+            return match is_doubtful {
+                true => Outcome::Ambiguous,
+                false => Outcome::Expected,
+            };
         };
         if gone.is_some_and(|gone| *gone != *shapes.authored(actual)) {
             // Old news, of a route that we replaced since, or one next hop of several.
@@ -470,7 +487,10 @@ impl<P: FibPrefix> FamilyFib<P> {
                 if let (Some(actual), None) = (entry.actual(), current) {
                     exceptions.extra.entry(prefix).or_default().push(actual);
                 }
-                exceptions.forget_extra(prefix, metric, shapes);
+                if exceptions.forget_extra(prefix, |id| shapes.metric(id) == metric) {
+                    // One of several: which was replaced, a dump shows.
+                    outcome = Outcome::Ambiguous;
+                }
                 counts.set_actual(entry, Some(planned.route));
                 if planned.kind == FibOpKind::Create {
                     exceptions.first.remove(&(prefix, metric));
@@ -486,8 +506,9 @@ impl<P: FibPrefix> FamilyFib<P> {
                     Some(actual) if actual == planned.route => counts.set_actual(entry, None),
                     // One of two with this metric: the kernel may have taken either.
                     Some(_) => outcome = Outcome::Ambiguous,
-                    None => exceptions.forget_extra(prefix, metric, shapes),
+                    None => {}
                 }
+                exceptions.forget_extra(prefix, |id| id == planned.route);
                 if errno.is_some() {
                     // Somebody was faster. That news is on its way, and would be taken for one of a newer route.
                     outcome = Outcome::Ambiguous;

@@ -181,14 +181,24 @@ impl<P: FibPrefix> Exceptions<P> {
         self.refused.insert(prefix, refusal);
     }
 
-    /// What had this metric is not left over any more.
-    pub(super) fn forget_extra(&mut self, prefix: P, metric: u32, shapes: &Shapes) {
-        if let Some(extra) = self.extra.get_mut(&prefix) {
-            extra.retain(|id| shapes.metric(*id) != metric);
-            if extra.is_empty() {
-                self.extra.remove(&prefix);
-            }
+    /// What is meant is not left over any more; whether there was such.
+    pub(super) fn forget_extra(&mut self, prefix: P, is_meant: impl Fn(RouteId) -> bool) -> bool {
+        let Some(extra) = self.extra.get_mut(&prefix) else {
+            return false;
+        };
+        let before = extra.len();
+        extra.retain(|id| !is_meant(*id));
+        let is_changed = extra.len() < before;
+        if extra.is_empty() {
+            self.extra.remove(&prefix);
         }
+        is_changed
+    }
+
+    /// Whether one is left over for which this holds.
+    pub(super) fn has_extra(&self, prefix: P, is_meant: impl Fn(RouteId) -> bool) -> bool {
+        let extra = self.extra.get(&prefix);
+        extra.is_some_and(|extra| extra.iter().any(|id| is_meant(*id)))
     }
 }
 

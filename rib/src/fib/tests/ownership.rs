@@ -749,3 +749,39 @@ fn ours_behind_a_foreign_route_stays_until_that_goes() {
         written(&mut fib);
     }
 }
+
+#[test]
+fn of_two_routes_left_over_with_one_metric_none_is_forgotten() {
+    let second = |metric| unicast(&[way(Some("198.51.100.8"), 3)], metric);
+    let mut fib = loaded(&[]);
+    fib.allow_sweep();
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+    written(&mut fib);
+    // `ip -batch`: both in one burst.
+    fib.handle_kernel([route(BLOCK, OURS, eth1(5)), behind(BLOCK, OURS, second(5))]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    let there = [
+        behind(BLOCK, OURS, eth1(5)),
+        behind(BLOCK, OURS, second(5)),
+        behind(BLOCK, OURS, eth0(8)),
+    ];
+    dump(&mut fib, &there);
+    let mut deletions = batch(&mut fib);
+    deletions.sort();
+    assert_eq!(
+        deletions,
+        [
+            "Delete 10.65.2.0/26 via 198.51.100.7 dev 3 metric 5",
+            "Delete 10.65.2.0/26 via 198.51.100.8 dev 3 metric 5",
+        ]
+    );
+    // One of the two is not deleted.
+    fib.handle_result(&[FibRefusal { at: 1, errno: 12 }]);
+    assert_eq!(state(&fib, BLOCK).unwrap().0, "refused");
+    fib.repair();
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    dump(&mut fib, &there[1..]);
+    assert_eq!(written(&mut fib).len(), 1);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+    assert_eq!(fib.poll_event(), None);
+}
