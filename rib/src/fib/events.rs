@@ -94,7 +94,7 @@ impl Fib {
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
                     let route = gone.route.clone();
-                    if self.topology.remove_route(table, prefix, &without_source(gone)) {
+                    if self.topology.remove_route(table, prefix, &essential(gone)) {
                         self.others_changed(prefix);
                     }
                     self.joined_route(table, prefix, &route, true);
@@ -226,7 +226,7 @@ impl Fib {
         }
         let is_new = self
             .topology
-            .add_route(table, prefix, without_source(foreign), is_replacement);
+            .add_route(table, prefix, essential(foreign), is_replacement);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }
@@ -287,9 +287,9 @@ impl Fib {
     }
 }
 
-/// Others' preferred sources do not matter, and would be as many different routes.
-fn without_source(foreign: Authored) -> Authored {
+/// Others' preferred sources and the like do not matter, and would be as many different routes.
+fn essential(foreign: Authored) -> Authored {
     let Authored { protocol, mut route } = foreign;
-    route.source = None;
+    (route.source, route.has_more) = (None, false);
     Authored { protocol, route }
 }

@@ -285,6 +285,7 @@ mod tests {
                 metric,
                 source: None,
                 object: None,
+                has_more: false,
             },
         }
     }

@@ -44,6 +44,9 @@ pub struct KernelRoute {
     /// Others use them, and we where the setting says so ([ADR 4](../../../docs/adr/0004-plain-routes.md)): then its
     /// next hops are left out here, since they are the object's.
     pub object: Option<u32>,
+    /// It has what pipit never writes: metrics such as an MTU (RTA_METRICS), a realm, an encapsulation, an IPv6
+    /// preference or an end of its life. Of others' routes it does not matter.
+    pub has_more: bool,
 }
 
 /// A route and who wrote it (rtm_protocol), without its prefix.

@@ -64,6 +64,7 @@ fn unicast(ways: &[KernelHop], metric: u32) -> KernelRoute {
         metric,
         source: None,
         object: None,
+        has_more: false,
     }
 }
 

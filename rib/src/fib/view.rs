@@ -312,5 +312,10 @@ pub(super) fn route_words(authored: &Authored, fib: &Fib) -> String {
     words.extend(route.source.map(|source| format!("src {source}")));
     words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
     words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));
+    words.extend(
+        route
+            .has_more
+            .then(|| "(and attributes that pipit does not write)".to_owned()),
+    );
     words.join(" ")
 }

@@ -31,6 +31,7 @@ fn bench() -> Bench {
             metric: 0,
             source: None,
             object: None,
+            has_more: false,
         },
         is_replacement: false,
         is_behind: false,

@@ -113,6 +113,7 @@ impl History {
                 metric,
                 source: None,
                 object: None,
+                has_more: false,
             },
             1 => unicast(&[way(Some("198.51.100.9"), self.eth1)], metric),
             _ => unicast(&[way(Some("192.0.2.9"), 2)], metric),
@@ -321,6 +322,7 @@ impl History {
                 metric,
                 source: None,
                 object: None,
+                has_more: false,
             });
         };
         let mut ways: Vec<KernelHop> = hops.iter().filter_map(|hop| self.way_to(hop.next_hop)).collect();

@@ -96,6 +96,7 @@ fn c176_all_kinds_and_protocols_but_the_kernels_own_and_ours_are_learned() {
         metric: 5,
         source: None,
         object: None,
+        has_more: false,
     };
     let mut fib = learning(&[
         route("10.65.2.0/26", STATIC, blackhole_route()),
@@ -124,6 +125,7 @@ fn blackhole_route() -> KernelRoute {
         metric: 0,
         source: None,
         object: None,
+        has_more: false,
     }
 }
 

@@ -21,6 +21,7 @@ fn a_restart_writes_nothing_that_is_there_already() {
         metric: 0,
         source: None,
         object: None,
+        has_more: false,
     };
     dump(
         &mut fib,
@@ -784,4 +785,26 @@ fn of_two_routes_left_over_with_one_metric_none_is_forgotten() {
     assert_eq!(written(&mut fib).len(), 1);
     assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
     assert_eq!(fib.poll_event(), None);
+}
+
+#[test]
+fn metrics_that_somebody_puts_on_our_route_are_taken_off() {
+    let with_mtu = KernelRoute {
+        has_more: true,
+        ..eth0(0)
+    };
+    let expected = ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 0"];
+    // Found at the start, and by hand later.
+    let mut fib = loaded(&[route(BLOCK, OURS, with_mtu.clone())]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 0)));
+    assert_eq!(written(&mut fib), expected);
+    fib.handle_kernel([replacement(BLOCK, OURS, with_mtu.clone())]);
+    assert_eq!(written(&mut fib), expected);
+    assert_eq!(fib.repaired(), 1);
+    // Of others' they do not matter.
+    let theirs = "10.65.9.0/26";
+    fib.handle_kernel([route(theirs, STATIC, with_mtu)]);
+    set(&mut fib, theirs, Some(via(&[hop("192.0.2.12")], 0)));
+    fib.handle_kernel([gone(theirs, STATIC, eth0(0))]);
+    assert_eq!(written(&mut fib).len(), 1);
 }

@@ -161,6 +161,11 @@ impl Encoder {
             self.address(libc::RTA_PREFSRC, source);
         }
         if let Some(object) = op.route.object.filter(|_| names_next_hops(op)) {
+            if op.kind != FibOpKind::Delete && matches!(op.prefix, IpNet::V4(_)) {
+                // None at all. Without a word of them the kernel takes those of any other route through the object.
+                let metrics = self.begin(libc::RTA_METRICS);
+                self.end(metrics);
+            }
             return self.number(RTA_NH_ID, object);
         }
         match hops {
@@ -297,6 +302,7 @@ mod tests {
             protocol: 12,
             route: KernelRoute {
                 object: None,
+                has_more: false,
                 source: None,
                 action: KernelAction::Unicast([hop].into_iter().collect()),
                 metric: 32,
@@ -323,6 +329,7 @@ mod tests {
             protocol: 12,
             route: KernelRoute {
                 object,
+                has_more: false,
                 source: None,
                 action,
                 metric,
@@ -366,6 +373,29 @@ mod tests {
         assert!(has(&message, &attribute(RTA_NH_ID, &6_u32.to_ne_bytes())));
         let message = deletion("10.1.2.0/26", KernelAction::Blackhole, 5, None);
         assert_eq!(message[4..8], [254, 12, 255, 6]);
+    }
+
+    #[test]
+    fn a_route_through_an_object_says_that_it_has_no_metrics() {
+        let mut encoder = Encoder::new(254);
+        let op = FibOp {
+            prefix: "10.1.2.0/26".parse().unwrap(),
+            kind: FibOpKind::Replace,
+            protocol: 12,
+            route: KernelRoute {
+                object: Some(6),
+                has_more: false,
+                source: None,
+                action: KernelAction::Unicast(Default::default()),
+                metric: 5,
+            },
+        };
+        encoder.append(7, false, &op);
+        let expected = [
+            attribute(libc::RTA_METRICS, &[]),
+            attribute(RTA_NH_ID, &6_u32.to_ne_bytes()),
+        ];
+        assert!(encoder.bytes().ends_with(&expected.concat()));
     }
 
     #[test]
