@@ -62,8 +62,14 @@ impl Fib {
                 id,
                 protocol,
                 content,
-            } => self.object_found(id, protocol, &content),
-            KernelEvent::ObjectGone { id } => self.object_gone(id),
+            } => {
+                self.note_object(id, &content);
+                self.object_found(id, protocol, &content);
+            }
+            KernelEvent::ObjectGone { id } => {
+                self.topology.objects_mut().remove(id);
+                self.object_gone(id);
+            }
             KernelEvent::Route {
                 table,
                 prefix,
@@ -72,10 +78,11 @@ impl Fib {
                 is_replacement,
                 is_behind,
             } => {
-                let authored = Authored { protocol, route };
+                let mut authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     self.own_route(prefix, &authored.without_hops(), is_replacement);
                 } else {
+                    self.topology.objects_mut().fill(&mut authored);
                     if table == Table::Ours {
                         self.rank(prefix, authored.route.metric, is_behind && !is_replacement);
                     }
@@ -88,11 +95,12 @@ impl Fib {
                 protocol,
                 route,
             } => {
-                let gone = Authored { protocol, route };
+                let mut gone = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     let gone = gone.without_hops();
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
+                    self.topology.objects_mut().fill(&mut gone);
                     let route = gone.route.clone();
                     if self.topology.remove_route(table, prefix, &essential(gone)) {
                         self.others_changed(prefix);

@@ -25,6 +25,7 @@ mod events;
 mod family_fib;
 mod fights;
 mod foreign;
+mod foreign_objects;
 mod grouped;
 mod host_routes;
 mod kernel;

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
 use crate::fib::foreign::ForeignTable;
+use crate::fib::foreign_objects::ForeignObjects;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
 use crate::fib::scopes::Scopes;
@@ -82,6 +83,7 @@ pub(crate) struct Picture {
     pub(crate) ipv6: ForeignTable<ipnet::Ipv6Net>,
     /// Our table, where it is another one.
     beside: Beside,
+    objects: ForeignObjects,
 }
 
 /// Other programs' routes in a table of our own: in the way at most.
@@ -129,6 +131,11 @@ impl Topology {
 
     fn drawn(&mut self) -> &mut Picture {
         self.incoming.as_mut().unwrap_or(&mut self.current)
+    }
+
+    /// What nexthop objects hold, as last told.
+    pub(crate) fn objects_mut(&mut self) -> &mut ForeignObjects {
+        &mut self.drawn().objects
     }
 
     /// Says whether that is new.
