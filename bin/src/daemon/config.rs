@@ -71,7 +71,7 @@ pub struct Flags {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(5..))]
     pub route_protocol: Option<u8>,
     /// Source address that packets of this host prefer on routes of ours, one a family [default: the kernel's choice]
-    #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS,ADDRESS", value_delimiter = ',', value_parser = route_source)]
     pub route_source: Vec<IpAddr>,
     /// Paths that the routing table may hold; above it the peer with the largest share is ended [default: 10000000]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
@@ -375,6 +375,19 @@ pub enum ConfigError {
         /// The variable's value.
         given: String,
     },
+}
+
+/// An address that packets to other hosts may have as their source.
+fn route_source(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "an IP address".to_owned())?;
+    let is_unfit = match address {
+        IpAddr::V4(address) => address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() || is_unfit {
+        return Err("an address of this host that others can answer to".to_owned());
+    }
+    Ok(address)
 }
 
 /// Every table but the one of the host's own addresses (RT_TABLE_LOCAL), which the kernel asks before all others.

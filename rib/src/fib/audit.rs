@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelEvent, Table};
-use crate::fib::plan::{desired, is_kept};
+use crate::fib::plan::{Refusal, desired, is_kept};
+use crate::fib::shapes::Shapes;
 use crate::fib::view::{FibView, KEPT, route_words};
 use crate::fib::{Fib, FibPrefix};
 
@@ -37,6 +38,8 @@ pub struct Audit {
     ipv4: HashSet<Ipv4Net, foldhash::fast::RandomState>,
     ipv6: HashSet<Ipv6Net, foldhash::fast::RandomState>,
     found: BTreeMap<(IpNet, u32), FibDifference>,
+    /// Other programs' routes where ours should be, in words.
+    in_the_way: BTreeMap<(IpNet, u32), String>,
 }
 
 impl Audit {
@@ -53,10 +56,15 @@ impl Audit {
             else {
                 continue;
             };
+            let found = Authored { protocol, route };
             if !fib.protocols.are_ours(protocol) {
+                let key = (prefix, found.route.metric);
+                if fib.wants_metric(prefix, found.route.metric) {
+                    let words = || route_words(&found, fib);
+                    self.in_the_way.entry(key).or_insert_with(words);
+                }
                 continue;
             }
-            let found = Authored { protocol, route };
             match prefix {
                 IpNet::V4(net) => {
                     if fib.ipv4.judge_found(net, &found, fib, &mut self.found) {
@@ -74,8 +82,9 @@ impl Audit {
 
     /// The kernel has shown everything. Sorted by prefix.
     pub fn finish(mut self, fib: &Fib) -> Vec<FibDifference> {
-        fib.ipv4.judge_missing(&self.ipv4, fib, &mut self.found);
-        fib.ipv6.judge_missing(&self.ipv6, fib, &mut self.found);
+        let others = &self.in_the_way;
+        fib.ipv4.judge_missing(&self.ipv4, others, fib, &mut self.found);
+        fib.ipv6.judge_missing(&self.ipv6, others, fib, &mut self.found);
         self.found.into_values().collect()
     }
 }
@@ -83,6 +92,11 @@ impl Audit {
 type Found = BTreeMap<(IpNet, u32), FibDifference>;
 
 impl<P: FibPrefix> FamilyFib<P> {
+    fn wants_metric(&self, prefix: P, metric: u32, shapes: &Shapes) -> bool {
+        let wanted = self.entries.get(prefix).and_then(|entry| desired(entry, shapes));
+        wanted.is_some_and(|wanted| shapes.metric(wanted) == metric)
+    }
+
     /// Whether this is what should be there, or what stands in its place.
     fn judge_found(&self, prefix: P, found: &Authored, fib: &Fib, differences: &mut Found) -> bool {
         let entry = self.entries.get(prefix);
@@ -105,8 +119,14 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);
         let is_stale = entry.is_some_and(|entry| is_kept(entry, &fib.shapes));
+        let is_taken = matches!(self.exceptions.refused.get(&prefix), Some(Refusal::Taken));
         let (problem, action, reason) = match (in_place, is_stale) {
             (Some(_), true) => ("stale", "wait", Some(KEPT)),
+            (Some(_), false) if is_taken => (
+                "conflict",
+                "wait",
+                Some("behind another program's with this metric"),
+            ),
             (Some(_), false) => ("different", "replace", None),
             (None, true) => ("stale", "wait", Some("of an earlier run; not wanted so far")),
             (None, false) => ("unexpected", "delete", None),
@@ -126,6 +146,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     fn judge_missing(
         &self,
         seen: &HashSet<P, foldhash::fast::RandomState>,
+        others: &BTreeMap<(IpNet, u32), String>,
         fib: &Fib,
         differences: &mut Found,
     ) {
@@ -147,7 +168,7 @@ impl<P: FibPrefix> FamilyFib<P> {
                 prefix: prefix.into(),
                 problem,
                 desired: wanted.map(|wanted| route_words(wanted, fib)),
-                kernel: None,
+                kernel: others.get(&(prefix.into(), view.metric)).cloned(),
                 reason: view.reason,
                 action,
             };
@@ -160,6 +181,13 @@ impl Fib {
     /// Starts a comparison; [`Audit::observe`] is given a fresh dump of our table.
     pub fn audit(&self) -> Audit {
         Audit::default()
+    }
+
+    fn wants_metric(&self, prefix: IpNet, metric: u32) -> bool {
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.wants_metric(prefix, metric, &self.shapes),
+            IpNet::V6(prefix) => self.ipv6.wants_metric(prefix, metric, &self.shapes),
+        }
     }
 
     /// Has everything looked at and put right now: a dump, and another try for what waits for its time.

@@ -62,19 +62,30 @@ impl Fib {
                 id,
                 protocol,
                 content,
-            } => self.object_found(id, protocol, &content),
-            KernelEvent::ObjectGone { id } => self.object_gone(id),
+            } => {
+                self.note_object(id, &content);
+                self.object_found(id, protocol, &content);
+            }
+            KernelEvent::ObjectGone { id } => {
+                self.topology.objects_mut().remove(id);
+                self.object_gone(id);
+            }
             KernelEvent::Route {
                 table,
                 prefix,
                 protocol,
                 route,
                 is_replacement,
+                is_behind,
             } => {
-                let authored = Authored { protocol, route };
+                let mut authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     self.own_route(prefix, &authored.without_hops(), is_replacement);
                 } else {
+                    self.topology.objects_mut().fill(&mut authored);
+                    if table == Table::Ours {
+                        self.rank(prefix, authored.route.metric, is_behind && !is_replacement);
+                    }
                     self.foreign_route(table, prefix, authored, is_replacement);
                 }
             }
@@ -84,13 +95,14 @@ impl Fib {
                 protocol,
                 route,
             } => {
-                let gone = Authored { protocol, route };
+                let mut gone = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     let gone = gone.without_hops();
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
+                    self.topology.objects_mut().fill(&mut gone);
                     let route = gone.route.clone();
-                    if self.topology.remove_route(table, prefix, &without_source(gone)) {
+                    if self.topology.remove_route(table, prefix, &essential(gone)) {
                         self.others_changed(prefix);
                     }
                     self.joined_route(table, prefix, &route, true);
@@ -151,7 +163,9 @@ impl Fib {
     }
 
     fn own_route(&mut self, prefix: IpNet, found: &Authored, is_replacement: bool) {
-        if is_replacement && self.topology.displace(prefix, found.route.metric) {
+        let metric = found.route.metric;
+        // Where ours is the first of its metric, that is what was replaced.
+        if is_replacement && !self.is_first(prefix, metric) && self.topology.displace(prefix, metric) {
             self.others_changed(prefix);
         }
         let id = self.shapes.route_id(found);
@@ -199,6 +213,23 @@ impl Fib {
         }
     }
 
+    /// Of IPv4 routes with one prefix and metric the first is in force, and is what a replacement hits. Another
+    /// program's came; `is_behind`: after all others.
+    fn rank(&mut self, prefix: IpNet, metric: u32, is_behind: bool) {
+        if let IpNet::V4(net) = prefix {
+            let is_alone = !self.topology.is_held(prefix, metric);
+            self.ipv4.rank(net, metric, is_behind, is_alone, &self.shapes);
+        }
+    }
+
+    /// Whether a route of ours goes before all others with its prefix and metric, of which there are some.
+    pub(super) fn is_first(&self, prefix: IpNet, metric: u32) -> bool {
+        match prefix {
+            IpNet::V4(prefix) => self.ipv4.exceptions.is_first(prefix, metric),
+            IpNet::V6(prefix) => self.ipv6.exceptions.is_first(prefix, metric),
+        }
+    }
+
     fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
         let metric = foreign.route.metric;
         if !is_replacement {
@@ -206,7 +237,7 @@ impl Fib {
         }
         let is_new = self
             .topology
-            .add_route(table, prefix, without_source(foreign), is_replacement);
+            .add_route(table, prefix, essential(foreign), is_replacement);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }
@@ -267,9 +298,9 @@ impl Fib {
     }
 }
 
-/// Others' preferred sources do not matter, and would be as many different routes.
-fn without_source(foreign: Authored) -> Authored {
+/// Others' preferred sources and the like do not matter, and would be as many different routes.
+fn essential(foreign: Authored) -> Authored {
     let Authored { protocol, mut route } = foreign;
-    route.source = None;
+    (route.source, route.has_more) = (None, false);
     Authored { protocol, route }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::fib::FibPrefix;
 use crate::fib::entries::{Entries, EntryId};
 use crate::fib::entry::{Entry, Flag};
-use crate::fib::errno::{self, EEXIST, Remedy};
+use crate::fib::errno::{self, EEXIST, ESRCH, Remedy};
 use crate::fib::kernel::{Authored, FibOpKind};
 use crate::fib::plan::{Exceptions, Planned, Refusal, Surroundings, desired, is_kept};
 use crate::fib::shapes::{RouteId, Shapes, TargetId};
@@ -223,7 +223,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             if let Some((id, entry)) = self.entries.get_mut(prefix)
                 && is_candidate
                 && let Some(route) = desired(entry, around.shapes)
-                && !around.is_taken(prefix, route)
+                && !self.exceptions.is_in_the_way(prefix, route, around)
             {
                 is_blind |= refusal != Refusal::Taken;
                 mark(&mut self.dirty, id, entry);
@@ -261,7 +261,15 @@ impl<P: FibPrefix> FamilyFib<P> {
             self.counts.set_actual(entry, None);
             mark(&mut self.dirty, id, entry);
         }
+        let FamilyFib {
+            entries, exceptions, ..
+        } = self;
+        exceptions.first.retain(|&(prefix, _)| {
+            let actual = entries.get(prefix).and_then(|entry| entry.actual());
+            actual.is_some_and(|actual| routes.binary_search(&actual).is_err())
+        });
         let is_left_over = |id: &RouteId| routes.binary_search(id).is_ok();
+        self.exceptions.unfindable.retain(|(_, id)| !is_left_over(id));
         is_ambiguous || self.exceptions.extra.values().flatten().any(is_left_over)
     }
 
@@ -271,6 +279,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         self.exceptions.extra.clear();
         self.exceptions.doubles.clear();
+        self.exceptions.first.clear();
     }
 
     /// What the dump did not show is not there; how many of those were wanted.
@@ -284,6 +293,16 @@ impl<P: FibPrefix> FamilyFib<P> {
                 mark(&mut self.dirty, id, entry);
             }
         }
+        let FamilyFib {
+            entries, exceptions, ..
+        } = self;
+        let Exceptions {
+            extra, unfindable, ..
+        } = exceptions;
+        unfindable.retain(|&(prefix, route)| {
+            let is_extra = extra.get(&prefix).is_some_and(|extra| extra.contains(&route));
+            is_extra || entries.get(prefix).and_then(|entry| entry.actual()) == Some(route)
+        });
         lost
     }
 
@@ -304,7 +323,18 @@ impl<P: FibPrefix> FamilyFib<P> {
         if entry.has(Flag::InFlight) {
             return Outcome::Ambiguous;
         }
-        self.exceptions.forget_extra(prefix, shapes.metric(route), shapes);
+        let is_alike = |id: RouteId| shapes.metric(id) == shapes.metric(route);
+        if is_replacement {
+            self.exceptions.forget_extra(prefix, is_alike);
+        } else if !around.is_dumping
+            && self
+                .exceptions
+                .has_extra(prefix, |id| is_alike(id) && id != route)
+        {
+            // Somebody put it beside another one of ours; a dump shows both.
+            return Outcome::Ambiguous;
+        }
+        self.exceptions.forget_extra(prefix, |id| id == route);
         let was_seen = !entry.has(Flag::Unseen);
         entry.put(Flag::Unseen, false);
         match entry.actual() {
@@ -333,6 +363,21 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
     }
 
+    /// Another program's route with this metric came. `is_behind`: after all others; `is_alone`: no other program's
+    /// was known.
+    pub(crate) fn rank(&mut self, prefix: P, metric: u32, is_behind: bool, is_alone: bool, shapes: &Shapes) {
+        let entry = self.entries.get(prefix);
+        let actual = entry
+            .filter(|entry| !entry.has(Flag::Unseen))
+            .and_then(|entry| entry.actual());
+        let is_ours_there = actual.is_some_and(|actual| shapes.metric(actual) == metric);
+        if !(is_behind && is_ours_there) {
+            self.exceptions.first.remove(&(prefix, metric));
+        } else if is_alone {
+            self.exceptions.first.insert((prefix, metric));
+        }
+    }
+
     /// A route of ours with this metric is gone, and not by our doing. `gone`: which one; `None` when a foreign
     /// one took its place.
     pub(crate) fn lost(
@@ -342,20 +387,31 @@ impl<P: FibPrefix> FamilyFib<P> {
         gone: Option<&Authored>,
         shapes: &Shapes,
     ) -> Outcome {
-        self.exceptions.forget_extra(prefix, metric, shapes);
+        let is_alike = |id: RouteId| shapes.metric(id) == metric;
+        let is_meant = |id: RouteId| is_alike(id) && gone.is_none_or(|gone| *gone == *shapes.authored(id));
+        self.exceptions.forget_extra(prefix, is_meant);
+        self.exceptions
+            .unfindable
+            .retain(|&(of, id)| of != prefix || !is_alike(id));
+        // Which of several, or which gateway of one, a dump shows.
+        let is_doubtful = self.exceptions.has_extra(prefix, is_alike);
         let Some((id, entry)) = self.entries.get_mut(prefix) else {
             return Outcome::Expected;
         };
         if entry.has(Flag::InFlight) {
             return Outcome::Ambiguous;
         }
-        let Some(actual) = entry.actual().filter(|&actual| shapes.metric(actual) == metric) else {
-            return Outcome::Expected;
+        let Some(actual) = entry.actual().filter(|&actual| is_alike(actual)) else {
+            return match is_doubtful {
+                true => Outcome::Ambiguous,
+                false => Outcome::Expected,
+            };
         };
         if gone.is_some_and(|gone| *gone != *shapes.authored(actual)) {
             // Old news, of a route that we replaced since, or one next hop of several.
             return Outcome::Ambiguous;
         }
+        self.exceptions.first.remove(&(prefix, metric));
         self.counts.set_actual(entry, None);
         entry.put(Flag::Unseen, false);
         mark(&mut self.dirty, id, entry);
@@ -431,29 +487,43 @@ impl<P: FibPrefix> FamilyFib<P> {
         let current = entry.actual().filter(|&actual| shapes.metric(actual) == metric);
         let mut outcome = Outcome::Expected;
         let mut is_refused = false;
-        let refusal = errno.filter(|&errno| errno::remedy(planned.kind, errno) != Remedy::Done);
+        // A dump has shown it since the kernel said so for the first time.
+        let is_unfindable = (planned.kind, errno) == (FibOpKind::Delete, Some(ESRCH))
+            && !exceptions.unfindable.insert((prefix, planned.route));
+        let refusal =
+            errno.filter(|&errno| is_unfindable || errno::remedy(planned.kind, errno) != Remedy::Done);
         match (planned.kind, refusal) {
             (FibOpKind::Create | FibOpKind::Replace, None) => {
                 if let (Some(actual), None) = (entry.actual(), current) {
                     exceptions.extra.entry(prefix).or_default().push(actual);
                 }
-                exceptions.forget_extra(prefix, metric, shapes);
+                if exceptions.forget_extra(prefix, |id| shapes.metric(id) == metric) {
+                    // One of several: which was replaced, a dump shows.
+                    outcome = Outcome::Ambiguous;
+                }
                 counts.set_actual(entry, Some(planned.route));
-                if around.is_taken(prefix, planned.route) {
+                if planned.kind == FibOpKind::Create {
+                    exceptions.first.remove(&(prefix, metric));
+                }
+                if exceptions.is_in_the_way(prefix, planned.route, around) {
                     // Its place was taken from ours while the replacement was on its way.
                     outcome = Outcome::Ambiguous;
                 }
             }
             (FibOpKind::Delete, None) => {
+                exceptions.first.remove(&(prefix, metric));
                 match current {
                     Some(actual) if actual == planned.route => counts.set_actual(entry, None),
                     // One of two with this metric: the kernel may have taken either.
                     Some(_) => outcome = Outcome::Ambiguous,
-                    None => exceptions.forget_extra(prefix, metric, shapes),
+                    None => {}
                 }
+                exceptions.forget_extra(prefix, |id| id == planned.route);
                 if errno.is_some() {
                     // Somebody was faster. That news is on its way, and would be taken for one of a newer route.
                     outcome = Outcome::Ambiguous;
+                } else {
+                    exceptions.unfindable.remove(&(prefix, planned.route));
                 }
             }
             (kind, Some(errno)) => {

@@ -217,6 +217,8 @@ impl<P: Prefix> ForeignTable<P> {
             for route in routes {
                 match &route.action {
                     KernelAction::Blackhole | KernelAction::Other(_) => return None,
+                    // Through a nexthop object of which nothing is known: somewhere else than all others lead.
+                    KernelAction::Unicast(hops) if hops.iter().any(|hop| hop.device == 0) => return None,
                     KernelAction::Unicast(hops) => {
                         let usable = hops.iter().filter(|hop| is_usable(hop));
                         if let Some(hop) = usable.min_by_key(|hop| !has_carrier(hop)) {
@@ -290,6 +292,7 @@ mod tests {
                 metric,
                 source: None,
                 object: None,
+                has_more: false,
             },
         }
     }

@@ -461,7 +461,8 @@ impl<P: FibPrefix> FamilyFib<P> {
                 Some((wanted, Ok(resolved))) => {
                     let new = shapes.authored(resolved);
                     let is_alike = (new.protocol, new.route.metric, new.route.source)
-                        == (there.protocol, there.route.metric, there.route.source);
+                        == (there.protocol, there.route.metric, there.route.source)
+                        && new.route.has_more == there.route.has_more;
                     match shapes.set_in_use(wanted).filter(|_| is_alike) {
                         Some(set) if shapes.objects.owner(group) == Some(set) => continue,
                         Some(set) => Goal::Through(set),

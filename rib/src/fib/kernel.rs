@@ -44,6 +44,9 @@ pub struct KernelRoute {
     /// Others use them, and we where the setting says so ([ADR 4](../../../docs/adr/0004-plain-routes.md)): then its
     /// next hops are left out here, since they are the object's.
     pub object: Option<u32>,
+    /// It has what pipit never writes: metrics such as an MTU (RTA_METRICS), a realm, an encapsulation, an IPv6
+    /// preference or an end of its life. Of others' routes it does not matter.
+    pub has_more: bool,
 }
 
 /// A route and who wrote it (rtm_protocol), without its prefix.
@@ -132,6 +135,9 @@ pub enum KernelEvent {
         /// It took the place of what had this prefix and metric (NLM_F_REPLACE), whosever that was: the kernel
         /// says nothing else of the route that had to go.
         is_replacement: bool,
+        /// It comes after what has this prefix and metric already: so it was written (NLM_F_APPEND), or a dump, which
+        /// keeps the order, shows it. Otherwise it goes before them. Of IPv6 routes this says nothing.
+        is_behind: bool,
     },
     /// It is there no longer.
     RouteGone {

@@ -305,6 +305,7 @@ fn learned(foreign: &Authored, topology: &Topology) -> LearnedRoute {
     LearnedRoute {
         metric: Some(foreign.route.metric),
         interface: interface.map(Arc::from),
-        is_via_gateway: hops.iter().any(|hop| hop.gateway.is_some()),
+        // No device: through a nexthop object of which nothing is known, so mostly a gateway.
+        is_via_gateway: hops.iter().any(|hop| hop.gateway.is_some() || hop.device == 0),
     }
 }

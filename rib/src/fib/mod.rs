@@ -26,6 +26,7 @@ mod events;
 mod family_fib;
 mod fights;
 mod foreign;
+mod foreign_objects;
 mod grouped;
 mod host_routes;
 mod kernel;

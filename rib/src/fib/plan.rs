@@ -1,8 +1,9 @@
 //! What is to be asked of the kernel for one prefix, and what few prefixes have beside wanted and actual.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ipnet::IpNet;
+use pipit_bgp::Family;
 use smallvec::SmallVec;
 
 use crate::fib::FibPrefix;
@@ -79,6 +80,10 @@ pub(crate) struct Exceptions<P> {
     pub(super) doubles: HashMap<P, SmallVec<[RouteId; 2]>, foldhash::fast::RandomState>,
     /// What cannot be written.
     pub(super) refused: HashMap<P, Refusal, foldhash::fast::RandomState>,
+    /// What the kernel did not find when it was to be deleted. If a dump shows it all the same, it never will.
+    pub(super) unfindable: HashSet<(P, RouteId), foldhash::fast::RandomState>,
+    /// Prefixes and metrics that other programs have too, behind ours: ours is in force, and a replacement hits it.
+    pub(super) first: HashSet<(P, u32), foldhash::fast::RandomState>,
 }
 
 impl<P> Default for Exceptions<P> {
@@ -87,6 +92,8 @@ impl<P> Default for Exceptions<P> {
             extra: HashMap::default(),
             doubles: HashMap::default(),
             refused: HashMap::default(),
+            unfindable: HashSet::default(),
+            first: HashSet::default(),
         }
     }
 }
@@ -121,12 +128,16 @@ impl<P: FibPrefix> Exceptions<P> {
             self.prefer(prefix, entry, counts, shapes.metric(route), shapes);
             // What is there now may be as good as what was.
             wanted = desired(entry, shapes);
-            // A replacement would hit whichever route of this metric comes first. What we have under another metric
-            // is out of date, and goes.
             let is_in_place = entry.actual() == wanted;
-            if !is_in_place && around.is_taken(prefix, route) {
+            if !is_in_place && self.is_in_the_way(prefix, route, around) {
                 self.refuse(prefix, entry, Refusal::Taken);
-                wanted = None;
+                // A replacement would hit the other program's route. What we have behind it does no harm, and is put
+                // right when that goes; under another metric it is out of date, and goes. Of IPv6 routes with one
+                // metric the kernel makes one.
+                let is_behind = |actual: &RouteId| {
+                    P::FAMILY == Family::Ipv4Unicast && shapes.metric(*actual) == shapes.metric(route)
+                };
+                wanted = entry.actual().filter(is_behind);
             }
         }
         let change = match (wanted, entry.actual()) {
@@ -209,19 +220,39 @@ impl<P: FibPrefix> Exceptions<P> {
         }
     }
 
+    /// Whether our route with this metric goes before all others.
+    pub(super) fn is_first(&self, prefix: P, metric: u32) -> bool {
+        self.first.contains(&(prefix, metric))
+    }
+
+    /// Whether writing a route would meet another program's.
+    pub(super) fn is_in_the_way(&self, prefix: P, route: RouteId, around: &Surroundings<'_>) -> bool {
+        around.is_taken(prefix, route) && !self.is_first(prefix, around.shapes.metric(route))
+    }
+
     pub(super) fn refuse(&mut self, prefix: P, entry: &mut Entry, refusal: Refusal) {
         entry.put(Flag::Refused, true);
         self.refused.insert(prefix, refusal);
     }
 
-    /// What had this metric is not left over any more.
-    pub(super) fn forget_extra(&mut self, prefix: P, metric: u32, shapes: &Shapes) {
-        if let Some(extra) = self.extra.get_mut(&prefix) {
-            extra.retain(|id| shapes.metric(*id) != metric);
-            if extra.is_empty() {
-                self.extra.remove(&prefix);
-            }
+    /// What is meant is not left over any more; whether there was such.
+    pub(super) fn forget_extra(&mut self, prefix: P, is_meant: impl Fn(RouteId) -> bool) -> bool {
+        let Some(extra) = self.extra.get_mut(&prefix) else {
+            return false;
+        };
+        let before = extra.len();
+        extra.retain(|id| !is_meant(*id));
+        let is_changed = extra.len() < before;
+        if extra.is_empty() {
+            self.extra.remove(&prefix);
         }
+        is_changed
+    }
+
+    /// Whether one is left over for which this holds.
+    pub(super) fn has_extra(&self, prefix: P, is_meant: impl Fn(RouteId) -> bool) -> bool {
+        let extra = self.extra.get(&prefix);
+        extra.is_some_and(|extra| extra.iter().any(|id| is_meant(*id)))
     }
 }
 

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::fib::connected::Addresses;
 use crate::fib::covered::Covered;
 use crate::fib::foreign::ForeignTable;
+use crate::fib::foreign_objects::ForeignObjects;
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
 use crate::fib::objects::Ways;
@@ -84,6 +85,7 @@ pub(crate) struct Picture {
     pub(crate) ipv6: ForeignTable<ipnet::Ipv6Net>,
     /// Our table, where it is another one.
     beside: Beside,
+    objects: ForeignObjects,
 }
 
 /// Other programs' routes in a table of our own: in the way at most.
@@ -135,6 +137,11 @@ impl Topology {
 
     fn drawn(&mut self) -> &mut Picture {
         self.incoming.as_mut().unwrap_or(&mut self.current)
+    }
+
+    /// What nexthop objects hold, as last told.
+    pub(crate) fn objects_mut(&mut self) -> &mut ForeignObjects {
+        &mut self.drawn().objects
     }
 
     /// Says whether that is new.
@@ -278,7 +285,16 @@ impl Topology {
 
     /// Somebody else's route with this prefix and metric.
     pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
-        let picture = &self.current;
+        self.holder(&self.current, prefix, metric)
+    }
+
+    /// Whether there is one as far as the dump under way has shown, or events since the last one.
+    pub(crate) fn is_held(&self, prefix: IpNet, metric: u32) -> bool {
+        let drawn = self.incoming.as_ref().unwrap_or(&self.current);
+        self.holder(drawn, prefix, metric).is_some()
+    }
+
+    fn holder<'a>(&self, picture: &'a Picture, prefix: IpNet, metric: u32) -> Option<&'a Authored> {
         match (prefix, self.is_apart) {
             (IpNet::V4(prefix), false) => picture.ipv4.holder(prefix, metric),
             (IpNet::V6(prefix), false) => picture.ipv6.holder(prefix, metric),

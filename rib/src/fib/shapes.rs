@@ -159,7 +159,8 @@ impl Shapes {
                 let is_alike = owner(this).is_some()
                     && owner(this) == owner(that)
                     && this.protocol == that.protocol
-                    && (this.route.metric, this.route.source) == (that.route.metric, that.route.source);
+                    && (this.route.metric, this.route.source) == (that.route.metric, that.route.source)
+                    && this.route.has_more == that.route.has_more;
                 if is_alike { actual } else { wanted }
             }
             _ => wanted,
@@ -328,6 +329,7 @@ impl Shapes {
             metric: target.metric,
             source,
             object,
+            has_more: false,
         };
         let protocol = self.protocol;
         Ok(self.route_id(&Authored { protocol, route }))

@@ -66,6 +66,7 @@ fn unicast(ways: &[KernelHop], metric: u32) -> KernelRoute {
         metric,
         source: None,
         object: None,
+        has_more: false,
     }
 }
 
@@ -76,6 +77,7 @@ fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         protocol,
         route,
         is_replacement: false,
+        is_behind: false,
     }
 }
 

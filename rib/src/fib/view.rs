@@ -71,6 +71,8 @@ pub(crate) enum State<'a> {
     Parked(&'a FibTarget, &'a Parked),
     Conflict(&'a Authored),
     Refused(&'a Authored, i32),
+    /// It is there, is not to be, and the kernel does not delete it.
+    Stuck(&'a Authored, i32),
 }
 
 /// A prefix's state, and the route of ours that the kernel has.
@@ -104,10 +106,17 @@ impl Fib {
 
     pub(super) fn view_of(&self, prefix: IpNet, shown: &Shown<'_>) -> FibView {
         let state = match shown.state {
-            State::Installed(route) => match self.topology.shadow(prefix, route.route.metric) {
-                Some(other) => State::Shadowed(route, other),
-                None => State::Installed(route),
-            },
+            State::Installed(route) => {
+                let metric = route.route.metric;
+                let bar = match self.is_first(prefix, metric) {
+                    true => metric.checked_sub(1),
+                    false => Some(metric),
+                };
+                match bar.and_then(|bar| self.topology.shadow(prefix, bar)) {
+                    Some(other) => State::Shadowed(route, other),
+                    None => State::Installed(route),
+                }
+            }
             state => state,
         };
         let actual = shown.actual;
@@ -127,23 +136,27 @@ impl<P: FibPrefix> FamilyFib<P> {
         let entry = self.entries.get(prefix)?;
         let route = |id: RouteId| shapes.authored(id);
         let wanted = |resolved| shapes.as_good(resolved, entry.actual());
+        let refusal = self.exceptions.refused.get(&prefix);
+        let errno = refusal.and_then(|refusal| refusal.errno());
+        let leftover = self.exceptions.extra.get(&prefix).and_then(|extra| extra.first());
         let state = match (entry.wanted(), entry.actual()) {
             (None, None) => return None,
             (None, Some(actual)) if entry.has(Flag::Adopted) => State::Stale(route(actual)),
-            (None, Some(actual)) => State::Removing(route(actual)),
+            (None, Some(actual)) => removing(route(actual), errno),
             (Some(target), actual) => match (shapes.resolved(target).map(wanted), actual) {
                 (Err(_), Some(actual)) if is_kept(entry, shapes) => State::Stale(route(actual)),
-                (Err(_), Some(actual)) if desired(entry, shapes).is_none() => State::Removing(route(actual)),
+                (Err(_), Some(actual)) if desired(entry, shapes).is_none() => removing(route(actual), errno),
                 (Err(parked), _) => State::Parked(shapes.target(target), parked),
-                (Ok(resolved), Some(actual)) if resolved == actual => State::Installed(route(actual)),
+                (Ok(resolved), Some(actual)) if resolved == actual => match (leftover, errno) {
+                    (Some(&leftover), Some(errno)) => State::Stuck(route(leftover), errno),
+                    _ => State::Installed(route(actual)),
+                },
                 (Ok(resolved), _) if is_kept(entry, shapes) => State::Kept(route(resolved)),
                 (Ok(resolved), _) if entry.has(Flag::Delayed) => State::Delayed(route(resolved)),
-                (Ok(resolved), _) => match self.exceptions.refused.get(&prefix) {
-                    None => State::Pending(route(resolved)),
-                    Some(refusal) => match refusal.errno() {
-                        None | Some(EEXIST) => State::Conflict(route(resolved)),
-                        Some(errno) => State::Refused(route(resolved), errno),
-                    },
+                (Ok(resolved), _) if refusal.is_none() => State::Pending(route(resolved)),
+                (Ok(resolved), _) => match errno {
+                    None | Some(EEXIST) => State::Conflict(route(resolved)),
+                    Some(errno) => State::Refused(route(resolved), errno),
                 },
             },
         };
@@ -151,6 +164,13 @@ impl<P: FibPrefix> FamilyFib<P> {
             state,
             actual: entry.actual().map(route),
         })
+    }
+}
+
+fn removing(there: &Authored, errno: Option<i32>) -> State<'_> {
+    match errno {
+        Some(errno) => State::Stuck(there, errno),
+        None => State::Removing(there),
     }
 }
 
@@ -172,7 +192,8 @@ impl FibView {
             | State::Kept(route)
             | State::Removing(route)
             | State::Conflict(route)
-            | State::Refused(route, _) => {
+            | State::Refused(route, _)
+            | State::Stuck(route, _) => {
                 let (kind, next_hops, metric) = of_route(&fib.shapes.filled(route).route, topology);
                 object = route.route.object;
                 (kind, next_hops, metric, route.protocol)
@@ -186,7 +207,7 @@ impl FibView {
             | State::Kept(_)
             | State::Refused(..)
             | State::Parked(..) => *actual,
-            State::Installed(_) | State::Stale(_) | State::Removing(_) => None,
+            State::Installed(_) | State::Stale(_) | State::Removing(_) | State::Stuck(..) => None,
         };
         let kernel = kernel.map(|there| route_words(there, fib));
         let (state, reason) = words(prefix, state, topology);
@@ -230,6 +251,12 @@ fn words(prefix: IpNet, state: &State<'_>, topology: &Topology) -> (&'static str
             ("conflict", Some(reason))
         }
         State::Refused(_, errno) => ("refused", Some(errno::words(*errno))),
+        State::Stuck(_, errno) => {
+            let error = std::io::Error::from_raw_os_error(*errno);
+            let reason =
+                format!("nobody wants it, and the kernel does not delete it: {error}; tried again later");
+            ("refused", Some(reason))
+        }
     }
 }
 
@@ -292,5 +319,10 @@ pub(super) fn route_words(authored: &Authored, fib: &Fib) -> String {
     words.extend(route.source.map(|source| format!("src {source}")));
     words.extend((*protocol != 12).then(|| format!("proto {protocol}")));
     words.extend((route.metric != 0).then(|| format!("metric {}", route.metric)));
+    words.extend(
+        route
+            .has_more
+            .then(|| "(and attributes that pipit does not write)".to_owned()),
+    );
     words.join(" ")
 }

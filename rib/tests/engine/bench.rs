@@ -202,8 +202,10 @@ impl Bench {
                     metric: 0,
                     source: None,
                     object: None,
+                    has_more: false,
                 },
                 is_replacement: false,
+                is_behind: false,
             },
             KernelEvent::DumpEnd,
         ];

@@ -31,8 +31,10 @@ fn bench() -> Bench {
             metric: 0,
             source: None,
             object: None,
+            has_more: false,
         },
         is_replacement: false,
+        is_behind: false,
     };
     bench.rib.handle_kernel(bench.now, vec![route]);
     bench.settle();

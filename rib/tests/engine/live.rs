@@ -153,6 +153,7 @@ fn an_import_filter_that_asks_for_the_interface_follows_the_next_hop() {
             metric: 0,
             source: None,
             object: None,
+            has_more: false,
         };
         match is_there {
             true => KernelEvent::Route {
@@ -161,6 +162,7 @@ fn an_import_filter_that_asks_for_the_interface_follows_the_next_hop() {
                 table: Table::Ours,
                 route,
                 is_replacement: false,
+                is_behind: false,
             },
             false => KernelEvent::RouteGone {
                 prefix,

@@ -29,8 +29,10 @@ fn connected(net: &str, device: u32) -> KernelEvent {
             metric: 256,
             source: None,
             object: None,
+            has_more: false,
         },
         is_replacement: false,
+        is_behind: false,
     }
 }
 

@@ -315,3 +315,29 @@ fn the_guard_is_on_for_etcd_and_may_be_told_how_long() {
         );
     }
 }
+
+#[test]
+fn a_route_source_is_an_address_that_others_can_answer_to() {
+    let source = |addresses: &str| {
+        let resolved = resolve(&format!("--route-source {addresses}"), &[]);
+        resolved.map(|config| (config.route_source.ipv4, config.route_source.ipv6))
+    };
+    let address = |text: &str| text.parse().ok();
+    assert_eq!(
+        source("192.0.2.1,fd31::1"),
+        Ok((address("192.0.2.1"), address("fd31::1")))
+    );
+    for bad in [
+        "0.0.0.0",
+        "::",
+        "127.0.0.1",
+        "::1",
+        "224.0.0.1",
+        "ff02::1",
+        "fe80::1",
+        "n1",
+    ] {
+        let error = source(&format!("192.0.2.1,{bad}")).unwrap_err();
+        assert!(error.contains(bad) && error.contains("address"), "{error}");
+    }
+}

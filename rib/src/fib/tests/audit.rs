@@ -54,6 +54,7 @@ fn an_audit_finds_what_no_event_told() {
         route(BLOCK, OURS, unicast(&[way(Some("198.51.100.7"), 3)], 0)),
         route("10.65.4.0/26", OURS, eth0(0)),
         route("10.65.4.0/26", OURS, eth0(100)),
+        route("10.65.6.0/26", STATIC, eth0(0)),
         route("10.65.9.0/26", OURS, eth0(0)),
     ];
     assert_eq!(
@@ -63,7 +64,7 @@ fn an_audit_finds_what_no_event_told() {
             "10.65.3.0/26 missing: via 192.0.2.12 dev eth0 / -: create",
             "10.65.4.0/26 unexpected: - / via 192.0.2.12 dev eth0 metric 100: delete",
             "10.65.5.0/26 parked: - / -: wait",
-            "10.65.6.0/26 conflict: via 192.0.2.12 dev eth0 / -: wait",
+            "10.65.6.0/26 conflict: via 192.0.2.12 dev eth0 / via 192.0.2.12 dev eth0 proto 4: wait",
             "10.65.9.0/26 unexpected: - / via 192.0.2.12 dev eth0: delete",
         ]
     );

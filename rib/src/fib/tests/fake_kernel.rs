@@ -94,6 +94,7 @@ impl FakeKernel {
                     protocol,
                     route,
                     is_replacement: old.is_some(),
+                    is_behind: false,
                 }
             }
             (Some((protocol, route)), None) => KernelEvent::RouteGone {
@@ -441,6 +442,7 @@ impl FakeKernel {
                         protocol: *protocol,
                         route: route.clone(),
                         is_replacement: false,
+                        is_behind: false,
                     })
                     .collect()
             }

@@ -114,6 +114,7 @@ impl History {
                 metric,
                 source: None,
                 object: None,
+                has_more: false,
             },
             1 => unicast(&[way(Some("198.51.100.9"), self.eth1)], metric),
             _ => unicast(&[way(Some("192.0.2.9"), 2)], metric),
@@ -343,6 +344,7 @@ impl History {
                 metric,
                 source: None,
                 object: None,
+                has_more: false,
             });
         };
         let way = |hop: &Hop| match hop.tunnel {

@@ -96,6 +96,7 @@ fn c176_all_kinds_and_protocols_but_the_kernels_own_and_ours_are_learned() {
         metric: 5,
         source: None,
         object: None,
+        has_more: false,
     };
     let mut fib = learning(&[
         route("10.65.2.0/26", STATIC, blackhole_route()),
@@ -124,6 +125,7 @@ fn blackhole_route() -> KernelRoute {
         metric: 0,
         source: None,
         object: None,
+        has_more: false,
     }
 }
 
@@ -240,4 +242,56 @@ fn a_flood_of_changes_ends_in_what_is_there() {
         fib.handle_kernel(events);
     }
     assert_eq!(told(&mut fib), [""; 0], "came and went between two looks");
+}
+
+/// `net.ipv4.nexthop_compat_mode` off: routes name an object and nothing else.
+#[test]
+fn a_route_of_which_the_kernel_says_only_its_object_leads_where_that_does() {
+    let object = |id, content| KernelEvent::Object {
+        id,
+        protocol: STATIC,
+        content,
+    };
+    let to = |gateway, device| ObjectContent::Hop(way(gateway, device));
+    let through = |id| KernelRoute {
+        object: Some(id),
+        ..unicast(&[way(None, 0)], 0)
+    };
+    let pair = ObjectContent::Group([(5, 1), (6, 1)].into_iter().collect());
+    let found = |of_5: ObjectContent| {
+        [
+            object(5, of_5),
+            object(6, to(Some("198.51.100.7"), 3)),
+            object(7, pair.clone()),
+            object(8, ObjectContent::Other),
+            route("10.65.5.0/26", STATIC, through(5)),
+            route("10.65.7.0/26", STATIC, through(7)),
+            route("10.65.8.0/26", STATIC, through(8)),
+            route("172.16.0.0/12", STATIC, through(5)),
+            route("172.17.0.0/16", STATIC, through(8)),
+        ]
+    };
+    let mut fib = learning(&found(to(Some("192.0.2.9"), 2)));
+    assert_eq!(
+        told(&mut fib)[..3],
+        [
+            "kernel 10.65.5.0/26 eth0 metric 0 via",
+            "kernel 10.65.7.0/26 eth0 metric 0 via",
+            "kernel 10.65.8.0/26 nowhere metric 0 via",
+        ]
+    );
+    assert!(fib.track(ip("172.16.9.9")).is_way());
+    assert_eq!(fib.track(ip("172.17.9.9")), Reachability::Unreachable);
+    // The kernel says nothing of the routes.
+    fib.handle_kernel([object(5, to(None, 3))]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    dump(&mut fib, &found(to(None, 3)));
+    let told = told(&mut fib);
+    assert!(
+        told.contains(&"kernel 10.65.5.0/26 eth1 metric 0".to_owned()),
+        "{told:?}"
+    );
+    // Of no concern.
+    fib.handle_kernel([object(9, to(None, 3)), object(9, to(None, 2))]);
+    assert_eq!(fib.poll_event(), None);
 }

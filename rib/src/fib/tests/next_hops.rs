@@ -89,6 +89,7 @@ fn a_dropping_route_in_front_of_the_next_hop_leaves_no_way() {
         metric: 0,
         source: None,
         object: None,
+        has_more: false,
     };
     let mut fib = loaded(&[
         route("0.0.0.0/0", STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0)),
@@ -131,6 +132,7 @@ fn a_changed_gateway_is_one_replacement_of_what_depends_on_it() {
         protocol: STATIC,
         route: unicast(&[way(Some("192.0.2.9"), 2)], 0),
         is_replacement: true,
+        is_behind: false,
     }]);
     assert_eq!(
         written(&mut fib),

@@ -115,6 +115,7 @@ fn a_route_that_leads_elsewhere_does_not_wait_for_tunl0() {
             protocol: STATIC,
             route,
             is_replacement: true,
+            is_behind: false,
         }
     };
     let mut fib = loaded(&[gateway("192.0.2.1")]);

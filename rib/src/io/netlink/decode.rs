@@ -39,8 +39,10 @@ const NEXT_HOP_LEN: usize = 8;
 /// NLMSG_DONE and NLMSG_ERROR.
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
-/// NLM_F_REPLACE of a notification, and NLM_F_DUMP_INTR of a dump's part.
+/// NLM_F_REPLACE, NLM_F_CREATE and NLM_F_APPEND of a notification, and NLM_F_DUMP_INTR of a dump's part.
 const REPLACE: u16 = 0x100;
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
 const DUMP_INTERRUPTED: u16 = 0x10;
 /// RTM_F_CLONED: a cached copy of another route.
 const CLONED: u32 = 0x200;
@@ -48,6 +50,10 @@ const CLONED: u32 = 0x200;
 const ONLINK: u8 = 4;
 /// RTA_VIA: a gateway of another family.
 const RTA_VIA: u16 = 18;
+/// The preference of a router (RFC 4191); 0, medium, is what the kernel says of all others.
+const RTA_PREF: u16 = 20;
+/// RTA_ENCAP: a header to be put before the packet.
+const RTA_ENCAP: u16 = 22;
 
 /// One message of a datagram.
 pub(super) struct Message<'a> {
@@ -107,6 +113,7 @@ impl Message<'_> {
                     protocol,
                     route,
                     is_replacement: self.flags & REPLACE != 0,
+                    is_behind: self.flags & APPEND != 0 || self.flags & (REPLACE | CREATE) == 0,
                 })
             }
             libc::RTM_DELROUTE => {
@@ -248,7 +255,7 @@ fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
         MAIN => Table::Main,
         _ => return None,
     };
-    let (metric, source, object) = (parts.metric, parts.source, parts.object);
+    let (metric, source, object, has_more) = (parts.metric, parts.source, parts.object, parts.has_more);
     let destination = parts.destination;
     let action = match kind {
         libc::RTN_UNICAST => KernelAction::Unicast(parts.hops(flags)),
@@ -266,6 +273,7 @@ fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
         metric,
         source,
         object,
+        has_more,
     };
     Some((table, prefix.trunc(), protocol, route))
 }
@@ -281,6 +289,7 @@ struct Parts {
     device: u32,
     gateway: Option<IpAddr>,
     multipath: SmallVec<[KernelHop; 1]>,
+    has_more: bool,
 }
 
 impl Parts {
@@ -294,8 +303,8 @@ impl Parts {
             libc::RTA_OIF => self.device = word(value, 0)?,
             libc::RTA_GATEWAY => self.gateway = Some(address(value)?),
             RTA_VIA => self.gateway = Some(via(value)?),
-            libc::RTA_MULTIPATH => self.multipath = multipath(value)?,
-            _ => {}
+            libc::RTA_MULTIPATH => (self.multipath, self.has_more) = multipath(value, self.has_more)?,
+            _ => self.has_more |= is_more(kind, value),
         }
         Some(())
     }
@@ -317,7 +326,19 @@ impl Parts {
     }
 }
 
-fn multipath(mut rest: &[u8]) -> Option<SmallVec<[KernelHop; 1]>> {
+/// Whether an attribute is one that pipit never writes, and says something: the kernel adds some to each IPv6 route.
+fn is_more(kind: u16, value: &[u8]) -> bool {
+    match kind {
+        libc::RTA_METRICS => attributes(value).next().is_some(),
+        libc::RTA_FLOW | RTA_ENCAP => true,
+        RTA_PREF => value.first().is_some_and(|&preference| preference != 0),
+        // struct rta_cacheinfo: users 4, last use 4, expiry 4 …
+        libc::RTA_CACHEINFO => word(value, 8).is_some_and(|expiry| expiry != 0),
+        _ => false,
+    }
+}
+
+fn multipath(mut rest: &[u8], mut has_more: bool) -> Option<(SmallVec<[KernelHop; 1]>, bool)> {
     let mut hops = SmallVec::new();
     while let Some(len) = half(rest, 0).map(usize::from) {
         let hop = rest.get(..len)?;
@@ -326,7 +347,7 @@ fn multipath(mut rest: &[u8]) -> Option<SmallVec<[KernelHop; 1]>> {
             match kind {
                 libc::RTA_GATEWAY => gateway = Some(address(value)?),
                 RTA_VIA => gateway = Some(via(value)?),
-                _ => {}
+                _ => has_more |= is_more(kind, value),
             }
         }
         hops.push(KernelHop {
@@ -338,7 +359,7 @@ fn multipath(mut rest: &[u8]) -> Option<SmallVec<[KernelHop; 1]>> {
         });
         rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
-    Some(hops)
+    Some((hops, has_more))
 }
 
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
@@ -406,6 +427,7 @@ mod tests {
             protocol: 12,
             route: KernelRoute {
                 object: None,
+                has_more: false,
                 source: (metric == 100).then(|| "192.0.2.5".parse().unwrap()),
                 action,
                 metric,
@@ -433,6 +455,7 @@ mod tests {
                         protocol: 12,
                         route: op.route,
                         is_replacement: true,
+                        is_behind: false,
                     })
                 })
                 .collect();
@@ -483,6 +506,41 @@ mod tests {
                 assert_eq!(messages(&encoder.bytes()[..end]).count(), 0);
             }
         }
+    }
+
+    #[test]
+    fn what_pipit_never_writes_is_noticed_and_what_the_kernel_always_says_is_not() {
+        // A route, with one attribute more.
+        let has_more = |kind: u16, value: &[u8]| {
+            let mut encoder = Encoder::new(254);
+            encoder.append(1, false, &samples()[5]);
+            let mut bytes = encoder.bytes().to_vec();
+            bytes.extend((4 + value.len() as u16).to_ne_bytes());
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend(value);
+            let len = bytes.len() as u32;
+            bytes[..4].copy_from_slice(&len.to_ne_bytes());
+            let event = messages(&bytes).next().unwrap().event(254);
+            let Some(KernelEvent::Route { route, .. }) = event else {
+                panic!("a route");
+            };
+            route.has_more
+        };
+        let cache_info = |expiry: u32| [[0; 8].as_slice(), &expiry.to_ne_bytes(), &[0; 20]].concat();
+        let mtu = [8, 0, 2, 0, 0x14, 5, 0, 0];
+        assert!(has_more(libc::RTA_METRICS, &mtu) && !has_more(libc::RTA_METRICS, &[]));
+        assert!(has_more(RTA_PREF, &[1]) && !has_more(RTA_PREF, &[0]));
+        assert!(has_more(libc::RTA_CACHEINFO, &cache_info(9)));
+        assert!(!has_more(libc::RTA_CACHEINFO, &cache_info(0)));
+        assert!(has_more(libc::RTA_FLOW, &[7, 0, 0, 0]));
+        // struct rtnexthop, then its gateway and its realm.
+        let hop = |realm: &[u8]| {
+            let len = 16 + realm.len() as u16;
+            let gateway = [8, 0, 5, 0, 192, 0, 2, 1];
+            [&len.to_ne_bytes(), [0, 0, 2, 0, 0, 0].as_slice(), &gateway, realm].concat()
+        };
+        assert!(!has_more(libc::RTA_MULTIPATH, &hop(&[])));
+        assert!(has_more(libc::RTA_MULTIPATH, &hop(&[8, 0, 11, 0, 7, 0, 0, 0])));
     }
 
     #[test]

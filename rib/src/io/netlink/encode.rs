@@ -25,8 +25,13 @@ const NHA_ID: u16 = 1;
 const NHA_GROUP: u16 = 2;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;
-/// RT_SCOPE_UNIVERSE.
+/// RT_SCOPE_UNIVERSE, and RT_SCOPE_NOWHERE: to a deletion any scope is right.
 const UNIVERSE: u8 = 0;
+const NOWHERE: u8 = 255;
+/// RTN_UNSPEC: to a deletion any type is right.
+const ANY_TYPE: u8 = 0;
+/// What the kernel has IPv6 routes without a way out lead through, in each network namespace.
+const LOOPBACK: u32 = 1;
 /// RT_TABLE_UNSPEC: the number stands in an attribute.
 const TABLE_UNSPEC: u8 = 0;
 
@@ -127,9 +132,13 @@ impl Encoder {
     }
 
     fn route(&mut self, op: &FibOp) {
-        let (family, kind) = (family(op.prefix), kind(&op.route.action));
+        let (family, kind) = (family(op.prefix), kind(op));
         let table = u8::try_from(self.table).unwrap_or(TABLE_UNSPEC);
-        let header = [op.prefix.prefix_len(), 0, 0, table, op.protocol, UNIVERSE, kind];
+        let scope = match op.kind {
+            FibOpKind::Create | FibOpKind::Replace => UNIVERSE,
+            FibOpKind::Delete => NOWHERE,
+        };
+        let header = [op.prefix.prefix_len(), 0, 0, table, op.protocol, scope, kind];
         let hops = match &op.route.action {
             KernelAction::Unicast(hops) if names_next_hops(op) => hops.as_slice(),
             _ => &[],
@@ -152,9 +161,15 @@ impl Encoder {
             self.address(libc::RTA_PREFSRC, source);
         }
         if let Some(object) = op.route.object.filter(|_| names_next_hops(op)) {
+            if op.kind != FibOpKind::Delete && matches!(op.prefix, IpNet::V4(_)) {
+                // None at all. Without a word of them the kernel takes those of any other route through the object.
+                let metrics = self.begin(libc::RTA_METRICS);
+                self.end(metrics);
+            }
             return self.number(RTA_NH_ID, object);
         }
         match hops {
+            [] if is_reject(op) => self.number(libc::RTA_OIF, LOOPBACK),
             [] => {}
             [hop] => {
                 self.gateway(op.prefix, hop);
@@ -230,11 +245,23 @@ impl Encoder {
     }
 }
 
-/// A delete names prefix, metric, type and protocol; that is one route, and for IPv6 all its next hops. Only where
-/// the metric is zero, which a delete for IPv4 takes for "any", next hops tell routes apart.
+/// A delete names prefix, metric and protocol, for IPv4 also the type: mostly that is one route. Next hops are named
+/// where it is not: where the metric is zero, which IPv4 takes for "any"; where the type is not what the dump shows;
+/// and for IPv6, where another program's gateways may have been joined to the route, which would go with it.
 fn names_next_hops(op: &FibOp) -> bool {
-    let is_delete = matches!(op.kind, FibOpKind::Delete);
-    !is_delete || (op.route.metric == 0 && matches!(op.prefix, IpNet::V4(_)))
+    let is_one = matches!(op.prefix, IpNet::V4(_)) && op.route.metric != 0 && kind(op) != ANY_TYPE;
+    op.kind != FibOpKind::Delete || !is_one
+}
+
+/// Whether it is an IPv6 deletion of a route that leads nowhere: IPv6 does not look at the type.
+fn is_reject(op: &FibOp) -> bool {
+    const REJECT: [u8; 4] = [
+        libc::RTN_BLACKHOLE,
+        libc::RTN_UNREACHABLE,
+        libc::RTN_PROHIBIT,
+        libc::RTN_THROW,
+    ];
+    op.kind == FibOpKind::Delete && matches!(op.prefix, IpNet::V6(_)) && REJECT.contains(&kind(op))
 }
 
 fn family(prefix: IpNet) -> u8 {
@@ -244,8 +271,10 @@ fn family(prefix: IpNet) -> u8 {
     }
 }
 
-fn kind(action: &KernelAction) -> u8 {
-    match action {
+fn kind(op: &FibOp) -> u8 {
+    match &op.route.action {
+        // The object is one, and the route is not: the kernel shows the former and compares with the latter.
+        KernelAction::Blackhole if op.kind == FibOpKind::Delete && op.route.object.is_some() => ANY_TYPE,
         KernelAction::Blackhole => libc::RTN_BLACKHOLE,
         KernelAction::Unicast(_) => libc::RTN_UNICAST,
         KernelAction::Other(kind) => *kind,
@@ -273,6 +302,7 @@ mod tests {
             protocol: 12,
             route: KernelRoute {
                 object: None,
+                has_more: false,
                 source: None,
                 action: KernelAction::Unicast([hop].into_iter().collect()),
                 metric: 32,
@@ -289,5 +319,104 @@ mod tests {
             &8_u16.to_ne_bytes(), &4_u16.to_ne_bytes(), &5_u32.to_ne_bytes(),
         ];
         assert_eq!(encoder.bytes(), expected.concat());
+    }
+
+    fn deletion(prefix: &str, action: KernelAction, metric: u32, object: Option<u32>) -> Vec<u8> {
+        let mut encoder = Encoder::new(254);
+        let op = FibOp {
+            prefix: prefix.parse().unwrap(),
+            kind: FibOpKind::Delete,
+            protocol: 12,
+            route: KernelRoute {
+                object,
+                has_more: false,
+                source: None,
+                action,
+                metric,
+            },
+        };
+        encoder.append(7, false, &op);
+        encoder.bytes()[16..].to_vec()
+    }
+
+    fn has(message: &[u8], attribute: &[u8]) -> bool {
+        message[12..].windows(attribute.len()).any(|at| at == attribute)
+    }
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let len = 4 + value.len() as u16;
+        [&len.to_ne_bytes(), &kind.to_ne_bytes(), value].concat()
+    }
+
+    fn eth0(gateway: &str) -> KernelHop {
+        KernelHop {
+            gateway: Some(gateway.parse().unwrap()),
+            device: 5,
+            is_onlink: false,
+            weight: 1,
+        }
+    }
+
+    #[test]
+    fn a_deletion_hits_a_route_of_any_scope_and_of_a_blackhole_object() {
+        let hop = eth0("192.0.2.1");
+        let unicast = KernelAction::Unicast([hop].into_iter().collect());
+        let message = deletion("10.1.2.0/26", unicast, 5, None);
+        assert_eq!(
+            message[4..8],
+            [254, 12, 255, 1],
+            "table, protocol, any scope, type"
+        );
+        assert!(!has(&message, &attribute(libc::RTA_OIF, &5_u32.to_ne_bytes())));
+        let message = deletion("10.1.2.0/26", KernelAction::Blackhole, 5, Some(6));
+        assert_eq!(message[4..8], [254, 12, 255, 0], "the route itself is unicast");
+        assert!(has(&message, &attribute(RTA_NH_ID, &6_u32.to_ne_bytes())));
+        let message = deletion("10.1.2.0/26", KernelAction::Blackhole, 5, None);
+        assert_eq!(message[4..8], [254, 12, 255, 6]);
+    }
+
+    #[test]
+    fn a_route_through_an_object_says_that_it_has_no_metrics() {
+        let mut encoder = Encoder::new(254);
+        let op = FibOp {
+            prefix: "10.1.2.0/26".parse().unwrap(),
+            kind: FibOpKind::Replace,
+            protocol: 12,
+            route: KernelRoute {
+                object: Some(6),
+                has_more: false,
+                source: None,
+                action: KernelAction::Unicast(Default::default()),
+                metric: 5,
+            },
+        };
+        encoder.append(7, false, &op);
+        let expected = [
+            attribute(libc::RTA_METRICS, &[]),
+            attribute(RTA_NH_ID, &6_u32.to_ne_bytes()),
+        ];
+        assert!(encoder.bytes().ends_with(&expected.concat()));
+    }
+
+    #[test]
+    fn a_deletion_for_ipv6_names_our_gateways_so_that_those_of_others_stay() {
+        let gateway = |text: &str| {
+            let address: std::net::Ipv6Addr = text.parse().unwrap();
+            attribute(libc::RTA_GATEWAY, &address.octets())
+        };
+        let hops = [eth0("fd31::1"), eth0("fd31::2")];
+        for count in [1, 2] {
+            let unicast = KernelAction::Unicast(hops[..count].iter().copied().collect());
+            let message = deletion("fd65::/122", unicast, 1024, None);
+            assert!(has(&message, &gateway("fd31::1")));
+            assert_eq!(has(&message, &gateway("fd31::2")), count == 2);
+        }
+        let message = deletion(
+            "fd65::/122",
+            KernelAction::Other(libc::RTN_UNREACHABLE),
+            1024,
+            None,
+        );
+        assert!(has(&message, &attribute(libc::RTA_OIF, &1_u32.to_ne_bytes())));
     }
 }
