@@ -409,9 +409,15 @@ fn is_declared_alone(this: &Authored, that: &Authored) -> bool {
         };
         *hop == other
     };
-    this.protocol == that.protocol
-        && (this.route.metric, this.route.source, this.route.object)
-            == (that.route.metric, that.route.source, that.route.object)
-        && hops.len() == others.len()
-        && hops.iter().zip(others).all(is_alike)
+    let rest = |of: &Authored| {
+        let route = &of.route;
+        (
+            of.protocol,
+            route.metric,
+            route.source,
+            route.object,
+            route.has_more,
+        )
+    };
+    rest(this) == rest(that) && hops.len() == others.len() && hops.iter().zip(others).all(is_alike)
 }
