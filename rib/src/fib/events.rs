@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::fib::connected::is_near;
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
+use crate::fib::foreign::Change;
 use crate::fib::kernel::{Authored, KernelEvent, KernelRoute, Table};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
@@ -89,11 +90,9 @@ impl Fib {
                     let gone = gone.without_hops();
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
-                    let route = gone.route.clone();
-                    if self.topology.remove_route(table, prefix, &without_source(gone)) {
-                        self.others_changed(prefix);
-                    }
-                    self.joined_route(table, prefix, &route, true);
+                    self.joined_route(table, prefix, &gone.route);
+                    let change = self.topology.remove_route(table, prefix, &without_source(gone));
+                    self.take_change(prefix, change);
                 }
             }
             KernelEvent::Link {
@@ -148,8 +147,9 @@ impl Fib {
     }
 
     fn own_route(&mut self, prefix: IpNet, found: &Authored, is_replacement: bool) {
-        if is_replacement && self.topology.displace(prefix, found.route.metric) {
-            self.others_changed(prefix);
+        if is_replacement {
+            let change = self.topology.displace(prefix, found.route.metric);
+            self.take_change(prefix, change);
         }
         let id = self.shapes.route_id(found);
         let around = Surroundings {
@@ -199,31 +199,38 @@ impl Fib {
     fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
         let metric = foreign.route.metric;
         if !is_replacement {
-            self.joined_route(table, prefix, &foreign.route, false);
+            self.joined_route(table, prefix, &foreign.route);
         }
-        let is_new = self
+        let change = self
             .topology
             .add_route(table, prefix, without_source(foreign), is_replacement);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }
-        if is_new {
-            self.others_changed(prefix);
+        self.take_change(prefix, change);
+    }
+
+    fn take_change(&mut self, prefix: IpNet, change: Change) {
+        match change {
+            Change::None => {}
+            Change::Done => self.others_changed(prefix),
+            Change::Unclear => {
+                self.others_changed(prefix);
+                self.wants_dump();
+            }
         }
     }
 
     /// IPv6 makes one route of all that have a prefix, a metric and gateways, and tells of it under the number of
-    /// whichever it looked at: what is said of another program's may have happened to ours, and what went may have
-    /// taken all with it. A dump shows it.
-    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute, is_gone: bool) {
+    /// whichever it looked at: what is said of another program's may have happened to ours. A dump shows it.
+    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute) {
         let IpNet::V6(prefix) = prefix else { return };
         // A dump tells of the routes as they are, and of each but once.
         let is_telling = matches!(self.dump, Dump::Running { .. });
         if table == Table::Ours
             && !is_telling
             && other.has_gateway()
-            && (self.ipv6.has(prefix, other.metric, &self.shapes)
-                || (is_gone && self.topology.conflict(prefix.into(), other.metric).is_some()))
+            && self.ipv6.has(prefix, other.metric, &self.shapes)
         {
             self.wants_dump();
         }

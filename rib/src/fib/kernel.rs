@@ -64,6 +64,22 @@ impl Authored {
         }
         route
     }
+
+    /// Without the next hops of another one; `None`: nothing is left.
+    pub(crate) fn without_hops_of(&self, gone: &Authored) -> Option<Authored> {
+        let mut left = self.clone();
+        let KernelAction::Unicast(hops) = &mut left.route.action else {
+            return None;
+        };
+        hops.retain(|hop| !gone.route.has_gateway_of(hop));
+        (!hops.is_empty()).then_some(left)
+    }
+
+    /// Whether both lead through one nexthop object.
+    pub(crate) fn is_through_same(&self, other: &Authored) -> bool {
+        let key = |of: &Authored| (of.protocol, of.route.metric, of.route.object);
+        self.route.object.is_some() && key(self) == key(other)
+    }
 }
 
 /// Which table a route is in.
@@ -78,35 +94,43 @@ pub enum Table {
 impl KernelRoute {
     /// Whether packets may leave through this device.
     pub(crate) fn uses(&self, device: u32) -> bool {
-        match &self.action {
-            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.device == device),
-            KernelAction::Blackhole | KernelAction::Other(_) => false,
-        }
+        self.hops().iter().any(|hop| hop.device == device)
     }
 
     /// Whether packets go to another router.
     pub(crate) fn has_gateway(&self) -> bool {
-        match &self.action {
-            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.gateway.is_some()),
-            KernelAction::Blackhole | KernelAction::Other(_) => false,
-        }
+        self.hops().iter().any(|hop| hop.gateway.is_some())
     }
 
-    /// The devices of its next hops, as far as the kernel named them.
-    pub(crate) fn devices(&self) -> impl Iterator<Item = u32> {
-        let hops: &[KernelHop] = match &self.action {
+    /// Whether it has the gateway of this next hop. The kernel leaves the weight out where it tells of one alone.
+    fn has_gateway_of(&self, hop: &KernelHop) -> bool {
+        let is_same =
+            |of: &KernelHop| of.gateway.is_some() && (of.gateway, of.device) == (hop.gateway, hop.device);
+        self.hops().iter().any(is_same)
+    }
+
+    /// Whether both have the same metric and some gateway.
+    pub(crate) fn shares_gateway(&self, other: &KernelRoute) -> bool {
+        self.metric == other.metric && self.hops().iter().any(|hop| other.has_gateway_of(hop))
+    }
+
+    /// Whether `new` is this route with gateways that joined.
+    pub(crate) fn is_joined_by(&self, new: &KernelRoute) -> bool {
+        self.metric == new.metric
+            && !self.hops().is_empty()
+            && self.hops().iter().all(|hop| new.has_gateway_of(hop))
+    }
+
+    fn hops(&self) -> &[KernelHop] {
+        match &self.action {
             KernelAction::Unicast(hops) => hops,
             KernelAction::Blackhole | KernelAction::Other(_) => &[],
-        };
-        hops.iter().map(|hop| hop.device).filter(|&device| device != 0)
+        }
     }
 
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
-        match &self.action {
-            KernelAction::Unicast(hops) => !hops.is_empty() && hops.iter().all(|hop| hop.device == device),
-            KernelAction::Blackhole | KernelAction::Other(_) => false,
-        }
+        !self.hops().is_empty() && self.hops().iter().all(|hop| hop.device == device)
     }
 }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
-use crate::fib::foreign::ForeignTable;
+use crate::fib::foreign::{Arrival, Change, ForeignTable};
 use crate::fib::host_routes::HostRoutes;
 use crate::fib::kernel::{Authored, KernelHop, Table};
 use crate::fib::scopes::Scopes;
@@ -131,26 +131,31 @@ impl Topology {
         self.incoming.as_mut().unwrap_or(&mut self.current)
     }
 
-    /// Says whether that is new.
+    /// Notes another program's route.
     pub(crate) fn add_route(
         &mut self,
         table: Table,
         prefix: IpNet,
         route: Authored,
         is_replacement: bool,
-    ) -> bool {
+    ) -> Change {
+        let how = match (is_replacement, &self.incoming) {
+            (true, _) => Arrival::Replacement,
+            (false, Some(_)) => Arrival::Shown,
+            (false, None) => Arrival::Added,
+        };
         let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
         match (prefix, is_beside) {
-            (IpNet::V4(prefix), false) => picture.ipv4.insert(prefix, route, is_replacement),
-            (IpNet::V6(prefix), false) => picture.ipv6.insert(prefix, route, is_replacement),
-            (IpNet::V4(prefix), true) => picture.beside.ipv4.insert(prefix, route, is_replacement),
-            (IpNet::V6(prefix), true) => picture.beside.ipv6.insert(prefix, route, is_replacement),
+            (IpNet::V4(prefix), false) => picture.ipv4.insert(prefix, route, how),
+            (IpNet::V6(prefix), false) => picture.ipv6.insert(prefix, route, how),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.insert(prefix, route, how),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.insert(prefix, route, how),
         }
     }
 
-    /// Says whether it was known.
-    pub(crate) fn remove_route(&mut self, table: Table, prefix: IpNet, route: &Authored) -> bool {
+    /// Forgets another program's route, or the next hops of it that are gone.
+    pub(crate) fn remove_route(&mut self, table: Table, prefix: IpNet, route: &Authored) -> Change {
         let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
         match (prefix, is_beside) {
@@ -161,8 +166,8 @@ impl Topology {
         }
     }
 
-    /// A route of ours took the place of foreign ones; says whether any was known.
-    pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> bool {
+    /// A route of ours took the place of a foreign one, if there was any.
+    pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> Change {
         let is_apart = self.is_apart;
         let picture = self.drawn();
         match (prefix, is_apart) {

@@ -6,6 +6,7 @@ mod histories;
 mod host_routes;
 mod learning;
 mod next_hops;
+mod others;
 mod ownership;
 mod tunnels;
 
@@ -74,6 +75,16 @@ fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         protocol,
         route,
         is_replacement: false,
+    }
+}
+
+fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(prefix),
+        protocol,
+        route,
+        is_replacement: true,
     }
 }
 

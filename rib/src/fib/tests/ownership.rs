@@ -507,16 +507,6 @@ fn a_preferred_source_is_part_of_the_route_and_changes_by_replacement() {
     );
 }
 
-fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
-    KernelEvent::Route {
-        table: Table::Ours,
-        prefix: net(prefix),
-        protocol,
-        route,
-        is_replacement: true,
-    }
-}
-
 #[test]
 fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
     let mut fib = Fib::apart(OURS);

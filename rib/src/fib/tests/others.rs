@@ -1,0 +1,152 @@
+//! Other programs' routes that change in ways which the kernel tells of in part, or of which it does not say what they
+//! leave.
+
+use super::*;
+
+const BLOCK: &str = "10.65.2.0/26";
+const BLOCK6: &str = "fd65::2:0/122";
+const BEHIND: &str = "172.16.0.0/12";
+const BEHIND6: &str = "fd50::/64";
+
+/// A node with a route of ours behind these of others.
+fn behind(found: &[KernelEvent]) -> Fib {
+    let mut fib = loaded(found);
+    set(&mut fib, BLOCK, Some(via(&[hop("172.16.9.9")], 0)));
+    set(&mut fib, BLOCK6, Some(via(&[hop("fd50::9")], 0)));
+    written(&mut fib);
+    fib
+}
+
+fn wants_dump(fib: &mut Fib) -> bool {
+    let mut events = std::iter::from_fn(|| fib.poll_event());
+    events.any(|event| event == FibEvent::WantsDump)
+}
+
+fn gateways(of: &[&str]) -> KernelRoute {
+    let ways: Vec<KernelHop> = of.iter().map(|gateway| way(Some(gateway), 2)).collect();
+    unicast(&ways, 1024)
+}
+
+#[test]
+fn ipv6_gateways_of_others_leave_one_by_one() {
+    let mut both = gateways(&["fd31:1::2", "fd31:1::3"]);
+    let mut fib = behind(&[route(BEHIND6, STATIC, both.clone())]);
+    // Told of alone it has no weight.
+    fib.handle_kernel([gone(BEHIND6, STATIC, gateways(&["fd31:1::2"]))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace fd65::2:0/122 via fd31:1::3 dev 2 metric 1024"]
+    );
+    fib.handle_kernel([gone(BEHIND6, STATIC, gateways(&["fd31:1::3"]))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Delete fd65::2:0/122 via fd31:1::3 dev 2 metric 1024"]
+    );
+    let KernelAction::Unicast(hops) = &mut both.action else {
+        unreachable!()
+    };
+    hops[1].weight = 7;
+    fib.handle_kernel([
+        route(BEHIND6, STATIC, both),
+        gone(BEHIND6, STATIC, gateways(&["fd31:1::3"])),
+        gone(BEHIND6, STATIC, gateways(&["fd31:1::2"])),
+    ]);
+    assert_eq!(written(&mut fib), [""; 0]);
+    assert!(!wants_dump(&mut fib));
+}
+
+#[test]
+fn ipv6_gateways_of_others_that_join_leave_nothing_behind() {
+    let mut fib = behind(&[]);
+    fib.handle_kernel([
+        route(BEHIND6, STATIC, gateways(&["fd31:1::2"])),
+        route(BEHIND6, STATIC, gateways(&["fd31:1::2", "fd31:1::3"])),
+    ]);
+    assert_eq!(written(&mut fib).len(), 1);
+    fib.handle_kernel([gone(BEHIND6, STATIC, gateways(&["fd31:1::2", "fd31:1::3"]))]);
+    assert_eq!(
+        written(&mut fib),
+        ["Delete fd65::2:0/122 via fd31:1::2 dev 2 metric 1024"]
+    );
+    assert!(!wants_dump(&mut fib));
+}
+
+#[test]
+fn ipv6_gateways_that_leave_under_another_number_are_looked_up() {
+    let mut fib = behind(&[route(BEHIND6, STATIC, gateways(&["fd31:1::2", "fd31:1::3"]))]);
+    fib.handle_kernel([gone(BEHIND6, 99, gateways(&["fd31:1::2"]))]);
+    assert_eq!(written(&mut fib), [""; 0]);
+    assert!(wants_dump(&mut fib));
+}
+
+#[test]
+fn of_two_alike_ipv4_routes_one_that_goes_leaves_the_other() {
+    let alike = || route(BEHIND, STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0));
+    let goes = || gone(BEHIND, STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0));
+    let ours = || route(BLOCK, OURS, unicast(&[way(Some("192.0.2.1"), 2)], 0));
+    // The second one is told of by an event, or shown by a dump.
+    let mut told = behind(&[alike()]);
+    told.handle_kernel([alike()]);
+    for mut fib in [told, behind(&[alike(), alike()])] {
+        assert!(!wants_dump(&mut fib));
+        fib.handle_kernel([goes()]);
+        assert_eq!(written(&mut fib), [""; 0], "not before the kernel was asked");
+        assert!(wants_dump(&mut fib));
+        dump(&mut fib, &[ours(), alike()]);
+        assert_eq!(written(&mut fib), [""; 0]);
+        fib.handle_kernel([goes()]);
+        assert_eq!(written(&mut fib).len(), 1, "now there is none");
+        assert!(!wants_dump(&mut fib));
+    }
+}
+
+#[test]
+fn what_an_event_tells_during_a_dump_is_not_another_route() {
+    let new = route(BEHIND, STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0));
+    let mut fib = behind(&[]);
+    dump(
+        &mut fib,
+        &[
+            new.clone(),
+            route("10.9.0.0/16", STATIC, unicast(&[way(None, 2)], 0)),
+            new,
+        ],
+    );
+    assert_eq!(written(&mut fib).len(), 1);
+    fib.handle_kernel([gone(BEHIND, STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0))]);
+    assert_eq!(written(&mut fib).len(), 1);
+    assert!(!wants_dump(&mut fib));
+}
+
+#[test]
+fn which_of_several_ipv4_routes_comes_first_or_was_replaced_is_looked_up() {
+    let behind_it = |gateway, device| unicast(&[way(Some(gateway), device)], 0);
+    let [first, second] = [behind_it("192.0.2.1", 2), behind_it("198.51.100.7", 3)];
+    let third = behind_it("192.0.2.3", 2);
+    let mut fib = behind(&[route(BEHIND, STATIC, first.clone())]);
+    fib.handle_kernel([route(BEHIND, STATIC, second.clone())]);
+    assert_eq!(written(&mut fib), [""; 0]);
+    assert!(wants_dump(&mut fib));
+    let of_others = |routes: [&KernelRoute; 2]| routes.map(|of| route(BEHIND, STATIC, of.clone()));
+    let [a, b] = of_others([&second, &first]);
+    dump(&mut fib, &[a, b, route(BLOCK, OURS, first)]);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 0"]
+    );
+    fib.handle_kernel([replacement(BEHIND, STATIC, third.clone())]);
+    assert_eq!(written(&mut fib), [""; 0]);
+    assert!(wants_dump(&mut fib));
+    let [a, b] = of_others([&third, &second]);
+    dump(&mut fib, &[a, b, route(BLOCK, OURS, second)]);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 192.0.2.3 dev 2 metric 0"]
+    );
+    fib.handle_kernel([gone(BEHIND, STATIC, third)]);
+    assert_eq!(
+        written(&mut fib),
+        ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 0"]
+    );
+    assert!(!wants_dump(&mut fib), "the one that went was told of exactly");
+}
