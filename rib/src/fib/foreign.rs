@@ -188,9 +188,10 @@ impl<P: Prefix> ForeignTable<P> {
         self.prefixes_where(|route| route.uses(device)).1
     }
 
-    /// Forgets what the kernel dropped with a device; the prefixes concerned.
-    pub(crate) fn drop_device(&mut self, device: u32) -> Vec<P> {
-        self.drop_where(|route| route.uses_only(device))
+    /// Forgets what the kernel dropped with a device: of its next hops this was the last that was alive. The prefixes
+    /// concerned.
+    pub(crate) fn drop_device(&mut self, device: u32, is_alive: impl Fn(u32) -> bool) -> Vec<P> {
+        self.drop_where(|route| route.uses(device) && !route.devices().any(&is_alive))
     }
 
     /// Forgets what the kernel dropped with a nexthop object; the prefixes concerned.
@@ -205,10 +206,12 @@ impl<P: Prefix> ForeignTable<P> {
             .any(|(_, foreign)| foreign.route.object == Some(id))
     }
 
-    /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier; the prefixes
-    /// concerned.
-    pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<P> {
-        self.drop_where(|route| route.object.is_some() && route.uses_only(device))
+    /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier, as the last one of
+    /// theirs that had it; the prefixes concerned.
+    pub(crate) fn drop_objects_of(&mut self, device: u32, has_carrier: impl Fn(u32) -> bool) -> Vec<P> {
+        self.drop_where(|route| {
+            route.object.is_some() && route.uses(device) && !route.devices().any(&has_carrier)
+        })
     }
 
     fn drop_where(&mut self, is_meant: impl Fn(&KernelRoute) -> bool) -> Vec<P> {
@@ -384,8 +387,8 @@ mod tests {
             Change::Done,
             "takes the place of device 3"
         );
-        assert_eq!(table.drop_device(3), []);
-        assert_eq!(table.drop_device(2), [prefix]);
+        assert_eq!(table.drop_device(3, |device| device != 3), []);
+        assert_eq!(table.drop_device(2, |device| device != 2), [prefix]);
         assert_eq!(table.holder(prefix, 3), Some(&route(9, 3)));
         assert_eq!(table.remove(prefix, &route(9, 3)), Change::Done);
         assert_eq!(table.displace(prefix, 4), Change::Done);

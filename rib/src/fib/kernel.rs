@@ -128,6 +128,11 @@ impl KernelRoute {
         }
     }
 
+    /// The devices of its next hops.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = u32> {
+        self.hops().iter().map(|hop| hop.device)
+    }
+
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
         !self.hops().is_empty() && self.hops().iter().all(|hop| hop.device == device)

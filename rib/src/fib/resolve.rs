@@ -27,6 +27,16 @@ pub(crate) struct Link {
     pub(crate) has_carrier: bool,
 }
 
+type Links = HashMap<u32, Link>;
+
+fn is_up(links: &Links, device: u32) -> bool {
+    links.get(&device).is_some_and(|link| link.is_up)
+}
+
+fn has_carrier(links: &Links, device: u32) -> bool {
+    links.get(&device).is_some_and(|link| link.has_carrier)
+}
+
 /// Whether and how an address is reached.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum Reachability {
@@ -75,7 +85,7 @@ impl std::fmt::Display for Parked {
 /// Links, addresses and foreign routes at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
-    links: HashMap<u32, Link>,
+    links: Links,
     addresses: Addresses,
     /// The main table.
     pub(crate) ipv4: ForeignTable<ipnet::Ipv4Net>,
@@ -221,12 +231,15 @@ impl Topology {
 
     /// Forgets the routes that the kernel dropped with a device; their prefixes.
     pub(crate) fn drop_device(&mut self, index: u32) -> Vec<IpNet> {
-        self.drop_from_all(|table| table.drop_device(index), |table| table.drop_device(index))
+        self.drop_from_all(
+            |table, links| table.drop_device(index, |device| is_up(links, device)),
+            |table, links| table.drop_device(index, |device| is_up(links, device)),
+        )
     }
 
     /// Forgets the routes that the kernel dropped with a nexthop object; their prefixes.
     pub(crate) fn drop_object(&mut self, id: u32) -> Vec<IpNet> {
-        self.drop_from_all(|table| table.drop_object(id), |table| table.drop_object(id))
+        self.drop_from_all(|table, _| table.drop_object(id), |table, _| table.drop_object(id))
     }
 
     /// Whether another program's route leads through a nexthop object.
@@ -241,23 +254,24 @@ impl Topology {
     /// Forgets the routes that the kernel dropped with the nexthop objects of a device; their prefixes.
     pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<IpNet> {
         self.drop_from_all(
-            |table| table.drop_objects_of(device),
-            |table| table.drop_objects_of(device),
+            |table, links| table.drop_objects_of(device, |device| has_carrier(links, device)),
+            |table, links| table.drop_objects_of(device, |device| has_carrier(links, device)),
         )
     }
 
     fn drop_from_all(
         &mut self,
-        ipv4: impl Fn(&mut ForeignTable<ipnet::Ipv4Net>) -> Vec<ipnet::Ipv4Net>,
-        ipv6: impl Fn(&mut ForeignTable<ipnet::Ipv6Net>) -> Vec<ipnet::Ipv6Net>,
+        ipv4: impl Fn(&mut ForeignTable<ipnet::Ipv4Net>, &Links) -> Vec<ipnet::Ipv4Net>,
+        ipv6: impl Fn(&mut ForeignTable<ipnet::Ipv6Net>, &Links) -> Vec<ipnet::Ipv6Net>,
     ) -> Vec<IpNet> {
         let picture = self.drawn();
+        let links = &picture.links;
         let mut dropped: Vec<IpNet> = Vec::new();
         for table in [&mut picture.ipv4, &mut picture.beside.ipv4] {
-            dropped.extend(ipv4(table).into_iter().map(IpNet::V4));
+            dropped.extend(ipv4(table, links).into_iter().map(IpNet::V4));
         }
         for table in [&mut picture.ipv6, &mut picture.beside.ipv6] {
-            dropped.extend(ipv6(table).into_iter().map(IpNet::V6));
+            dropped.extend(ipv6(table, links).into_iter().map(IpNet::V6));
         }
         dropped
     }
@@ -367,10 +381,7 @@ impl Topology {
     }
 
     pub(crate) fn has_carrier(&self, device: u32) -> bool {
-        self.current
-            .links
-            .get(&device)
-            .is_some_and(|link| link.has_carrier)
+        has_carrier(&self.current.links, device)
     }
 
     pub(crate) fn scopes_mut(&mut self) -> &mut Scopes {

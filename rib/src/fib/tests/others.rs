@@ -150,3 +150,25 @@ fn which_of_several_ipv4_routes_comes_first_or_was_replaced_is_looked_up() {
     );
     assert!(!wants_dump(&mut fib), "the one that went was told of exactly");
 }
+
+#[test]
+fn another_programs_ecmp_route_goes_in_silence_with_the_last_of_its_links() {
+    let two = unicast(&[way(Some("192.0.2.1"), 2), way(Some("198.51.100.7"), 3)], 0);
+    for is_gone in [false, true] {
+        let mut fib = behind(&[route(BEHIND, STATIC, two.clone())]);
+        let goes = |index, name| match is_gone {
+            true => KernelEvent::LinkGone { index },
+            false => link(index, name, false),
+        };
+        fib.handle_kernel([goes(2, "eth0")]);
+        assert_eq!(
+            written(&mut fib),
+            ["Create 10.65.2.0/26 via 198.51.100.7 dev 3 metric 0"],
+            "the kernel dropped ours, and keeps theirs"
+        );
+        fib.handle_kernel([goes(3, "eth1")]);
+        fib.handle_kernel([link(2, "eth0", true), link(3, "eth1", true)]);
+        assert_eq!(written(&mut fib), [""; 0]);
+        assert_eq!(fib.track(ip("172.16.9.9")), Reachability::Unreachable);
+    }
+}
