@@ -12,6 +12,8 @@ pub(crate) struct Addresses {
     all: BTreeSet<(IpNet, u32, IpAddr)>,
     /// How many entries have an address: whether it is ours is asked of every next hop.
     counts: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
+    /// Those that nothing can be sent from, and their devices.
+    tentative: BTreeSet<(IpAddr, u32)>,
 }
 
 impl Addresses {
@@ -26,6 +28,7 @@ impl Addresses {
 
     pub(crate) fn remove(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
         let was_known = self.all.remove(&(net.trunc(), device, address));
+        self.tentative.remove(&(address, device));
         if was_known && let Some(count) = self.counts.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
@@ -45,6 +48,20 @@ impl Addresses {
         for (net, device, address) in of_device {
             self.remove(net, device, address);
         }
+    }
+
+    /// Notes whether nothing can be sent from an address; says whether that is new.
+    pub(crate) fn set_tentative(&mut self, device: u32, address: IpAddr, is_tentative: bool) -> bool {
+        match is_tentative {
+            true => self.tentative.insert((address, device)),
+            false => self.tentative.remove(&(address, device)),
+        }
+    }
+
+    /// Whether packets can be sent from an address.
+    pub(crate) fn is_source(&self, address: IpAddr) -> bool {
+        let tentative = self.tentative.range((address, 0)..=(address, u32::MAX)).count();
+        self.counts.get(&address).is_some_and(|&count| count > tentative)
     }
 
     /// Whether this host has an address.

@@ -43,7 +43,15 @@ impl Fib {
             KernelEvent::DumpBegin => self.begin_dump(),
             KernelEvent::DumpEnd => self.end_dump(),
             KernelEvent::Overrun => self.handle_overrun(),
-            KernelEvent::Address { device, address, net } => {
+            KernelEvent::Address {
+                device,
+                address,
+                net,
+                is_tentative,
+            } => {
+                if self.topology.set_tentative(device, address, is_tentative) {
+                    self.stir.all |= self.source[Family::of(address)] == Some(address);
+                }
                 if self.topology.add_address(net, device, address) {
                     self.address_changed(address);
                     // It may be the preferred source that the kernel missed.

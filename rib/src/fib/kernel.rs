@@ -197,6 +197,9 @@ pub enum KernelEvent {
         address: IpAddr,
         /// The network on the link; of a point-to-point link the peer's address.
         net: IpNet,
+        /// Somebody else may have it, or has (RFC 4862 §5.4): packets cannot be sent from it, so that the kernel
+        /// refuses routes that prefer it.
+        is_tentative: bool,
     },
     /// An address is gone: the kernel drops, without a word, IPv4 routes that used it as their source.
     AddressGone {

@@ -205,6 +205,13 @@ impl Topology {
         self.drawn().addresses.insert(net, device, address)
     }
 
+    /// Notes whether nothing can be sent from an address; says whether that is new.
+    pub(crate) fn set_tentative(&mut self, device: u32, address: IpAddr, is_tentative: bool) -> bool {
+        self.drawn()
+            .addresses
+            .set_tentative(device, address, is_tentative)
+    }
+
     /// Says whether it was known.
     pub(crate) fn remove_address(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
         self.drawn().addresses.remove(net, device, address)

@@ -188,6 +188,7 @@ impl Bench {
                 device: 1,
                 address: IpAddr::from([10, 0, 0, 1]),
                 net: "10.0.0.0/16".parse().unwrap(),
+                is_tentative: false,
             },
             KernelEvent::Route {
                 prefix: "10.0.0.0/16".parse().unwrap(),

@@ -57,6 +57,7 @@ fn address(device: u32, text: &str, peer: &str) -> KernelEvent {
         device,
         address: ip(text),
         net: net(peer),
+        is_tentative: false,
     }
 }
 

@@ -55,7 +55,12 @@ fn rfc4271_5_1_3_an_address_of_our_own_is_no_way_out() {
     let own = |present: bool| {
         let (device, address, net) = (2, ip("192.0.2.99"), net("192.0.2.0/24"));
         match present {
-            true => KernelEvent::Address { device, address, net },
+            true => KernelEvent::Address {
+                device,
+                address,
+                net,
+                is_tentative: false,
+            },
             false => KernelEvent::AddressGone { device, address, net },
         }
     };
@@ -224,6 +229,7 @@ fn rfc4007_6_a_link_local_next_hop_is_on_the_link_of_the_peer_that_has_it() {
             device: 2,
             address: ip("fe80::2"),
             net: net("fe80::/64"),
+            is_tentative: false,
         },
     ]);
     assert_eq!(written(&mut fib), [""; 0]);

@@ -491,6 +491,7 @@ fn a_preferred_source_is_part_of_the_route_and_changes_by_replacement() {
         device: 2,
         address: ip("192.0.2.1"),
         net: net("192.0.2.0/24"),
+        is_tentative: false,
     }]);
     let ops = fib.poll_batch().unwrap();
     fib.handle_result(&[]);
@@ -573,4 +574,33 @@ fn a_view_shows_what_the_kernel_has_instead() {
     );
     set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 100)));
     assert_eq!(kernel(&fib, BLOCK).as_deref(), Some("via 192.0.2.12 dev eth0"));
+}
+
+#[test]
+fn a_preferred_source_waits_for_the_end_of_duplicate_address_detection() {
+    let mut fib = loaded(&[]);
+    let source = ip("fd31:1::99");
+    fib.set_source(pipit_bgp::FamilyMap {
+        ipv4: None,
+        ipv6: Some(source),
+    });
+    let event = |is_tentative| KernelEvent::Address {
+        device: 2,
+        address: source,
+        net: net("fd31:1::/64"),
+        is_tentative,
+    };
+    fib.handle_kernel([event(true)]);
+    assert!(fib.is_own(source));
+    set(&mut fib, "fd65::2:0/122", Some(via(&[hop("fd31:1::12")], 0)));
+    let sources = |fib: &mut Fib| -> Vec<Option<IpAddr>> {
+        let ops = fib.poll_batch().unwrap_or_default();
+        fib.handle_result(&[]);
+        ops.iter().map(|op| op.route.source).collect()
+    };
+    assert_eq!(sources(&mut fib), [None]);
+    fib.handle_kernel([event(false)]);
+    assert_eq!(sources(&mut fib), [Some(source)]);
+    fib.handle_kernel([event(true)]);
+    assert_eq!(sources(&mut fib), [None]);
 }

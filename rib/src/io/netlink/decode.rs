@@ -124,7 +124,12 @@ impl Message<'_> {
             RTM_DELNEXTHOP => object_id(self.body).map(|id| KernelEvent::ObjectGone { id }),
             libc::RTM_NEWADDR => {
                 let (device, address, net) = interface_address(self.body)?;
-                Some(KernelEvent::Address { device, address, net })
+                Some(KernelEvent::Address {
+                    device,
+                    address,
+                    net,
+                    is_tentative: is_tentative(self.body),
+                })
             }
             libc::RTM_DELADDR => {
                 let (device, address, net) = interface_address(self.body)?;
@@ -219,6 +224,17 @@ fn interface_address(body: &[u8]) -> Option<(u32, IpAddr, IpNet)> {
     let peer = peer.or(local)?;
     let net = IpNet::new(peer, len).ok()?.trunc();
     Some((device, local.unwrap_or(peer), net))
+}
+
+/// Whether nothing can be sent from an address: duplicate address detection is under way and not ahead of its end
+/// (RFC 4429), or has failed.
+fn is_tentative(body: &[u8]) -> bool {
+    let wide = attributes(body.get(ADDRESS_HEADER_LEN..).unwrap_or_default())
+        .find(|(kind, _)| *kind == libc::IFA_FLAGS)
+        .and_then(|(_, value)| word(value, 0));
+    let flags = wide.or(body.get(2).map(|&flags| flags.into())).unwrap_or(0);
+    let is_set = |flag: u32| flags & flag != 0;
+    is_set(libc::IFA_F_DADFAILED) || (is_set(libc::IFA_F_TENTATIVE) && !is_set(libc::IFA_F_OPTIMISTIC))
 }
 
 /// `None` for routes that do not concern the FIB: other tables, cached clones, routes for some kinds of service or
@@ -483,6 +499,28 @@ mod tests {
                 assert_eq!(messages(&encoder.bytes()[..end]).count(), 0);
             }
         }
+    }
+
+    #[test]
+    fn an_address_is_tentative_until_its_detection_has_succeeded_or_is_ahead_of_it() {
+        let message = |narrow: u8, wide: Option<u32>| {
+            let mut body = vec![libc::AF_INET6 as u8, 64, narrow, 0, 2, 0, 0, 0];
+            if let Some(flags) = wide {
+                body.extend([8, 0]);
+                body.extend(libc::IFA_FLAGS.to_ne_bytes());
+                body.extend(flags.to_ne_bytes());
+            }
+            is_tentative(&body)
+        };
+        let (permanent, unmanaged) = (0x80, 0x200);
+        assert!(message(0xc0, Some(libc::IFA_F_TENTATIVE | permanent)));
+        assert!(message(0xc8, None), "failed");
+        assert!(message(0, Some(libc::IFA_F_DADFAILED | unmanaged)));
+        assert!(!message(0x80, Some(permanent)) && !message(0, None));
+        assert!(!message(
+            0x44,
+            Some(libc::IFA_F_TENTATIVE | libc::IFA_F_OPTIMISTIC)
+        ));
     }
 
     #[test]
