@@ -69,6 +69,11 @@ impl Addresses {
         self.counts.contains_key(&address)
     }
 
+    pub(crate) fn has_ipv6_on(&self, device: u32) -> bool {
+        let mut all = self.all.iter();
+        all.any(|(_, of, address)| *of == device && address.is_ipv6())
+    }
+
     /// The first address of a family that has a meaning beyond its link, on the device that has `address`.
     pub(crate) fn beside(&self, address: IpAddr, family: Family) -> Option<IpAddr> {
         let (_, device, _) = self.all.iter().find(|(_, _, of)| *of == address)?;

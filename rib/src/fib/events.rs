@@ -63,7 +63,7 @@ impl Fib {
                     self.address_changed(address);
                 }
                 // Of IPv6 routes the kernel takes only the preferred source away, as silently.
-                if address.is_ipv4() || self.source.ipv6 == Some(address) {
+                if address.is_ipv4() || self.source.ipv6 == Some(address) || self.has_lost_ipv6(device) {
                     self.wants_dump();
                 }
             }
@@ -152,6 +152,14 @@ impl Fib {
         if self.is_loaded && !is_near(address) && self.events.back() != Some(&FibEvent::AddressesChanged) {
             self.events.push_back(FibEvent::AddressesChanged);
         }
+    }
+
+    /// Whether IPv6 left a link that stays up (disable_ipv6, an MTU below 1280) without a word of the routes. They are
+    /// told of before the last address unless net.ipv6.route.skip_notify_on_dev_down is set: then some are left here.
+    fn has_lost_ipv6(&self, device: u32) -> bool {
+        self.topology.is_up_without_ipv6(device)
+            && (self.topology.has_ipv6_through(device)
+                || self.ipv6.users(&self.shapes.routes_through(device)) > 0)
     }
 
     fn own_route(&mut self, prefix: IpNet, found: &Authored, is_replacement: bool) {

@@ -188,6 +188,11 @@ impl<P: Prefix> ForeignTable<P> {
         self.prefixes_where(|route| route.uses(device)).1
     }
 
+    /// Whether a route uses a device.
+    pub(crate) fn leads_through(&self, device: u32) -> bool {
+        self.slab.iter().any(|(_, foreign)| foreign.route.uses(device))
+    }
+
     /// Forgets what the kernel dropped with a device: of its next hops this was the last that was alive. The prefixes
     /// concerned.
     pub(crate) fn drop_device(&mut self, device: u32, is_alive: impl Fn(u32) -> bool) -> Vec<P> {

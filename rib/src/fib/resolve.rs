@@ -200,6 +200,18 @@ impl Topology {
         picture.links.remove(&index)
     }
 
+    /// Whether a link that is up has no IPv6 address. During a dump the new picture answers.
+    pub(crate) fn is_up_without_ipv6(&self, device: u32) -> bool {
+        let picture = self.incoming.as_ref().unwrap_or(&self.current);
+        is_up(&picture.links, device) && !picture.addresses.has_ipv6_on(device)
+    }
+
+    /// Whether an IPv6 route of another program uses a device. During a dump the new picture answers.
+    pub(crate) fn has_ipv6_through(&self, device: u32) -> bool {
+        let picture = self.incoming.as_ref().unwrap_or(&self.current);
+        picture.ipv6.leads_through(device) || picture.beside.ipv6.leads_through(device)
+    }
+
     /// Says whether that is new.
     pub(crate) fn add_address(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
         self.drawn().addresses.insert(net, device, address)

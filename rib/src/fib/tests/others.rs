@@ -172,3 +172,44 @@ fn another_programs_ecmp_route_goes_in_silence_with_the_last_of_its_links() {
         assert_eq!(fib.track(ip("172.16.9.9")), Reachability::Unreachable);
     }
 }
+
+#[test]
+fn ipv6_that_leaves_a_link_in_silence_is_looked_up() {
+    let connected = || gone("fd31:1::/64", KERNEL, unicast(&[way(None, 2)], 256));
+    let ours = || gone(BLOCK6, OURS, unicast(&[way(Some("fd31:1::2"), 2)], 1024));
+    let addresses = [("fd31:1::1", "fd31:1::/64"), ("fe80::1", "fe80::/64")];
+    // What the kernel says before it says that the addresses are gone, and whether some route may have gone in silence.
+    let cases = [
+        (vec![], true),
+        (vec![connected()], true),
+        (vec![ours()], true),
+        (vec![ours(), connected()], false),
+        (vec![link(2, "eth0", false)], false),
+    ];
+    for (said, is_silent) in cases {
+        let mut fib = behind(&[]);
+        set(&mut fib, BLOCK6, Some(via(&[hop("fd31:1::2")], 0)));
+        assert_eq!(written(&mut fib).len(), 1);
+        for (address, on_link) in addresses {
+            fib.handle_kernel([KernelEvent::Address {
+                device: 2,
+                address: ip(address),
+                net: net(on_link),
+                is_tentative: false,
+            }]);
+        }
+        fib.handle_kernel(said.clone());
+        for (left, (address, on_link)) in (0..addresses.len()).rev().zip(addresses) {
+            fib.handle_kernel([KernelEvent::AddressGone {
+                device: 2,
+                address: ip(address),
+                net: net(on_link),
+            }]);
+            assert_eq!(
+                wants_dump(&mut fib),
+                is_silent && left == 0,
+                "{said:?}, {address}"
+            );
+        }
+    }
+}
