@@ -14,7 +14,8 @@ pub struct KernelHop {
     pub gateway: Option<IpAddr>,
     /// Interface index; zero where there is none.
     pub device: u32,
-    /// The gateway counts as on the link although no address says so.
+    /// The gateway counts as on the link although no address says so; without a gateway: those that resolve through
+    /// this must.
     pub is_onlink: bool,
     /// Share of an ECMP route, from 1.
     pub weight: u8,

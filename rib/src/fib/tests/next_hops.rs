@@ -28,17 +28,24 @@ fn a_distant_next_hop_is_reached_by_the_gateway_of_its_route() {
         is_onlink: true,
         ..way(Some("203.0.113.1"), 3)
     };
+    let on_device = KernelHop {
+        gateway: None,
+        ..onlink
+    };
     let mut fib = loaded(&[
         route("0.0.0.0/0", STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0)),
         route("172.16.0.0/12", STATIC, unicast(&[onlink], 50)),
+        route("10.60.0.0/24", STATIC, unicast(&[on_device], 0)),
     ]);
     set(&mut fib, "10.65.2.0/26", Some(via(&[hop("8.8.8.8")], 0)));
     set(&mut fib, "10.65.3.0/26", Some(via(&[hop("172.16.9.9")], 0)));
+    set(&mut fib, "10.65.4.0/26", Some(via(&[hop("10.60.0.7")], 0)));
     assert_eq!(
         written(&mut fib),
         [
             "Create 10.65.2.0/26 via 192.0.2.1 dev 2 metric 0",
             "Create 10.65.3.0/26 via 203.0.113.1 dev 3 onlink metric 0",
+            "Create 10.65.4.0/26 via 10.60.0.7 dev 3 onlink metric 0",
         ]
     );
 }

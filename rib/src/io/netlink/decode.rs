@@ -240,7 +240,7 @@ fn is_tentative(body: &[u8]) -> bool {
 /// `None` for routes that do not concern the FIB: other tables, cached clones, routes for some kinds of service or
 /// some sources only.
 fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
-    let &[family, len, source_len, tos, in_table, protocol, _scope, kind, ..] = body else {
+    let &[family, len, source_len, tos, in_table, protocol, scope, kind, ..] = body else {
         return None;
     };
     let flags = word(body, 8)?;
@@ -267,7 +267,9 @@ fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
     let (metric, source, object) = (parts.metric, parts.source, parts.object);
     let destination = parts.destination;
     let action = match kind {
-        libc::RTN_UNICAST => KernelAction::Unicast(parts.hops(flags)),
+        libc::RTN_UNICAST => {
+            KernelAction::Unicast(parts.hops(flags, !is_ipv6 && scope < libc::RT_SCOPE_LINK))
+        }
         libc::RTN_BLACKHOLE => KernelAction::Blackhole,
         other => KernelAction::Other(other),
     };
@@ -316,8 +318,9 @@ impl Parts {
         Some(())
     }
 
-    /// The next hops in the order in which `Shapes` has them.
-    fn hops(self, flags: u32) -> SmallVec<[KernelHop; 1]> {
+    /// The next hops in the order in which `Shapes` has them. `is_wide`: of an IPv4 route on the link whose scope is
+    /// wider than the link the kernel takes no gateway, unless that is said to be on the link.
+    fn hops(self, flags: u32, is_wide: bool) -> SmallVec<[KernelHop; 1]> {
         let mut hops = self.multipath;
         if hops.is_empty() {
             hops.push(KernelHop {
@@ -327,6 +330,9 @@ impl Parts {
                 is_onlink: flags as u8 & ONLINK != 0,
                 weight: 1,
             });
+        }
+        for hop in &mut hops {
+            hop.is_onlink |= is_wide && hop.gateway.is_none();
         }
         hops.sort_unstable();
         hops

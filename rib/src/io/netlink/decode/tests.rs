@@ -132,6 +132,34 @@ fn an_address_is_tentative_until_its_detection_has_succeeded_or_is_ahead_of_it()
 }
 
 #[test]
+fn an_ipv4_route_on_the_link_with_a_wider_scope_has_gateways_that_must_be_called_onlink() {
+    let is_onlink = |family: i32, scope: u8, gateway: Option<[u8; 4]>| {
+        let mut body = vec![family as u8, 0, 0, 0, MAIN as u8, 4, scope, libc::RTN_UNICAST];
+        body.extend([0; 4]);
+        for (kind, value) in [
+            (libc::RTA_OIF, Some(2_u32.to_ne_bytes())),
+            (libc::RTA_GATEWAY, gateway),
+        ] {
+            if let Some(value) = value {
+                body.extend([8, 0]);
+                body.extend(kind.to_ne_bytes());
+                body.extend(value);
+            }
+        }
+        let (.., route) = route(&body, MAIN).unwrap();
+        let KernelAction::Unicast(hops) = route.action else {
+            panic!()
+        };
+        hops[0].is_onlink
+    };
+    let (universe, link) = (libc::RT_SCOPE_UNIVERSE, libc::RT_SCOPE_LINK);
+    assert!(is_onlink(libc::AF_INET, universe, None));
+    assert!(!is_onlink(libc::AF_INET, link, None));
+    assert!(!is_onlink(libc::AF_INET, universe, Some([192, 0, 2, 1])));
+    assert!(!is_onlink(libc::AF_INET6, universe, None), "IPv6 has no scopes");
+}
+
+#[test]
 fn no_cut_and_no_flipped_octet_panics_or_loops() {
     let mut encoder = Encoder::new(254);
     for (at, op) in samples().iter().enumerate() {
