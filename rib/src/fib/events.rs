@@ -1,8 +1,8 @@
 //! What the kernel says, taken in event by event.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use pipit_bgp::Family;
 use tracing::warn;
 
@@ -10,10 +10,13 @@ use crate::fib::connected::is_near;
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
 use crate::fib::foreign::Change;
-use crate::fib::kernel::{Authored, KernelEvent, KernelRoute, Table};
+use crate::fib::kernel::{Arrival, Authored, KernelEvent, KernelRoute, Table};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
 use crate::fib::{Fib, FibEvent};
+
+/// What a dump is a repair of.
+const EVERYTHING: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
 /// What others did to routes of ours, for one line in the log.
 #[derive(Debug, Default)]
@@ -78,13 +81,13 @@ impl Fib {
                 prefix,
                 protocol,
                 route,
-                is_replacement,
+                how,
             } => {
                 let authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
-                    self.own_route(prefix, &authored.without_hops(), is_replacement);
+                    self.own_route(prefix, &authored.without_hops(), how == Arrival::Replacement);
                 } else {
-                    self.foreign_route(table, prefix, authored, is_replacement);
+                    self.foreign_route(table, prefix, authored, how);
                 }
             }
             KernelEvent::RouteGone {
@@ -212,14 +215,15 @@ impl Fib {
         }
     }
 
-    fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
+    fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, how: Arrival) {
+        let is_replacement = how == Arrival::Replacement;
         let metric = foreign.route.metric;
         if !is_replacement {
             self.joined_route(table, prefix, &foreign.route);
         }
         let change = self
             .topology
-            .add_route(table, prefix, without_source(foreign), is_replacement);
+            .add_route(table, prefix, without_source(foreign), how);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }
@@ -232,8 +236,23 @@ impl Fib {
             Change::Done => self.others_changed(prefix),
             Change::Unclear => {
                 self.others_changed(prefix);
-                self.wants_dump();
+                self.look_up();
             }
+        }
+    }
+
+    /// Asks for a dump, ever more slowly while others do again and again what only a dump shows. Until then what is
+    /// known of theirs stays.
+    fn look_up(&mut self) {
+        let is_coming = matches!(self.dump, Dump::Awaited { .. } | Dump::Running { again: true });
+        if is_coming || self.doubts.next_due().is_some() {
+            return;
+        }
+        if self
+            .now
+            .is_none_or(|now| self.doubts.repair_at_once(EVERYTHING, now))
+        {
+            self.wants_dump();
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use pipit_bgp::{Family, Prefix};
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
+use crate::fib::kernel::{Arrival, Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::slab::Slab;
 
 /// A number of the slab, without alignment: five octets of an IPv4 prefix and these make nine, not twelve.
@@ -28,17 +28,6 @@ impl Id {
 }
 
 type Ids = SmallVec<[Id; 4]>;
-
-/// How a route came to be told of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Arrival {
-    /// A dump is under way: it showed the route, or an event told of it meanwhile.
-    Shown,
-    /// It was added beside what there was.
-    Added,
-    /// It took the place of another one.
-    Replacement,
-}
 
 /// What the kernel's word changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,8 +50,8 @@ pub(crate) struct ForeignTable<P> {
     slab: Slab<Authored>,
     /// Prefixes with two IPv4 routes that differ only in what is not kept, as their preferred source or MTU.
     doubled: HashSet<P, foldhash::fast::RandomState>,
-    /// What was told of last: in a dump the routes with the same prefix and metric follow each other.
-    last: Option<(P, u32)>,
+    /// What the dump under way showed last: routes with the same prefix and metric follow each other.
+    shown: Option<(P, u32)>,
 }
 
 impl<P: Prefix> Default for ForeignTable<P> {
@@ -73,7 +62,7 @@ impl<P: Prefix> Default for ForeignTable<P> {
             lengths: vec![0; usize::from(P::MAX_LEN) + 1],
             slab: Slab::default(),
             doubled: HashSet::default(),
-            last: None,
+            shown: None,
         }
     }
 }
@@ -82,35 +71,53 @@ impl<P: Prefix> ForeignTable<P> {
     /// Notes a route.
     pub(crate) fn insert(&mut self, prefix: P, new: Authored, how: Arrival) -> Change {
         let metric = new.route.metric;
-        let follows = self.last.replace((prefix, metric)) == Some((prefix, metric));
+        let is_ipv4 = P::FAMILY == Family::Ipv4Unicast;
         let mut ids = self.load(prefix);
-        let rivals = || self.with_metric(&ids, metric);
-        // Whom a replacement hit, and which of two IPv4 routes comes first, is not told.
-        let is_unclear = match how {
-            Arrival::Replacement => rivals().count() > 1 || self.doubled.contains(&prefix),
-            Arrival::Added => P::FAMILY == Family::Ipv4Unicast && rivals().any(|known| *known != new),
-            Arrival::Shown => false,
-        };
-        if P::FAMILY == Family::Ipv6Unicast {
+        if !is_ipv4 {
             // Gateways that join others are told of together with them.
             self.forget(&mut ids, |known| {
                 *known != new && known.route.is_joined_by(&new.route)
             });
         }
-        if how == Arrival::Replacement && !is_unclear {
-            self.forget(&mut ids, |known| known.route.metric == metric && *known != new);
+        let first = ids
+            .iter()
+            .position(|id| self.slab.get(id.number()).route.metric == metric);
+        let rivals = self.with_metric(&ids, metric).count();
+        let mut is_unclear = false;
+        let mut at = ids.len();
+        let mut is_second = true;
+        match (how, first) {
+            (Arrival::Shown, _) => {
+                is_second = self.shown.replace((prefix, metric)) == Some((prefix, metric));
+                if !is_second {
+                    // What events told before it is older.
+                    self.forget(&mut ids, |known| known.route.metric == metric && *known != new);
+                    at = ids.len();
+                }
+            }
+            (Arrival::Replacement, Some(first)) => {
+                // IPv6 replaces the first of the same kind, with or without gateway.
+                is_unclear = self.doubled.contains(&prefix) || (!is_ipv4 && rivals > 1);
+                is_second = *self.slab.get(ids[first].number()) != new;
+                if is_second && !is_unclear {
+                    self.slab.release(ids.remove(first).number());
+                    at = first;
+                }
+            }
+            (Arrival::AddedFirst, Some(first)) => at = first,
+            (Arrival::Added | Arrival::AddedFirst | Arrival::Replacement, _) => {}
         }
         let id = Id::new(self.slab.retain(new));
         let is_known = ids.contains(&id);
         if is_known {
             self.slab.release(id.number());
-            // A dump shows again what an event told meanwhile.
-            let is_second = how == Arrival::Added || (how == Arrival::Shown && follows);
-            if is_second && P::FAMILY == Family::Ipv4Unicast {
+            if is_ipv4 && is_second {
                 self.doubled.insert(prefix);
+                // It may have come before others.
+                is_unclear |= how != Arrival::Shown && rivals > 1;
             }
         } else {
-            ids.push(id);
+            ids.insert(at, id);
         }
         self.store(prefix, ids);
         match (is_unclear, is_known) {

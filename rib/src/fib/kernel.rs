@@ -140,6 +140,21 @@ impl KernelRoute {
     }
 }
 
+/// How a route came to be told of, and where it is among those with the same prefix and metric: IPv4 has several, and
+/// packets go by the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// A dump shows it, behind those that it showed before.
+    Shown,
+    /// It was added, as the last.
+    Added,
+    /// It was added, as the first (`ip route prepend`).
+    AddedFirst,
+    /// It took the place of the first, or of the only one (NLM_F_REPLACE), whosever that was: the kernel says nothing
+    /// else of the route that had to go.
+    Replacement,
+}
+
 /// What the kernel says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KernelEvent {
@@ -159,9 +174,8 @@ pub enum KernelEvent {
         protocol: u8,
         /// The rest.
         route: KernelRoute,
-        /// It took the place of what had this prefix and metric (NLM_F_REPLACE), whosever that was: the kernel
-        /// says nothing else of the route that had to go.
-        is_replacement: bool,
+        /// How it came to be told of.
+        how: Arrival,
     },
     /// It is there no longer.
     RouteGone {

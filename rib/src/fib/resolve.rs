@@ -10,9 +10,9 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::fib::connected::Addresses;
-use crate::fib::foreign::{Arrival, Change, ForeignTable};
+use crate::fib::foreign::{Change, ForeignTable};
 use crate::fib::host_routes::HostRoutes;
-use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::kernel::{Arrival, Authored, KernelHop, Table};
 use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
 
@@ -142,18 +142,7 @@ impl Topology {
     }
 
     /// Notes another program's route.
-    pub(crate) fn add_route(
-        &mut self,
-        table: Table,
-        prefix: IpNet,
-        route: Authored,
-        is_replacement: bool,
-    ) -> Change {
-        let how = match (is_replacement, &self.incoming) {
-            (true, _) => Arrival::Replacement,
-            (false, Some(_)) => Arrival::Shown,
-            (false, None) => Arrival::Added,
-        };
+    pub(crate) fn add_route(&mut self, table: Table, prefix: IpNet, route: Authored, how: Arrival) -> Change {
         let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
         match (prefix, is_beside) {

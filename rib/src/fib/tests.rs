@@ -74,7 +74,7 @@ fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         prefix: net(prefix),
         protocol,
         route,
-        is_replacement: false,
+        how: Arrival::Added,
     }
 }
 
@@ -84,7 +84,7 @@ fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         prefix: net(prefix),
         protocol,
         route,
-        is_replacement: true,
+        how: Arrival::Replacement,
     }
 }
 
@@ -137,7 +137,13 @@ fn loaded(found: &[KernelEvent]) -> Fib {
 
 fn dump(fib: &mut Fib, found: &[KernelEvent]) {
     let begin = [KernelEvent::DumpBegin];
-    let events = begin.into_iter().chain(node()).chain(found.to_vec());
+    let mut found = found.to_vec();
+    for event in &mut found {
+        if let KernelEvent::Route { how, .. } = event {
+            *how = Arrival::Shown;
+        }
+    }
+    let events = begin.into_iter().chain(node()).chain(found);
     fib.handle_kernel(events.chain([KernelEvent::DumpEnd]));
 }
 

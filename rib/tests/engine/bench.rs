@@ -200,7 +200,7 @@ impl Bench {
                     source: None,
                     object: None,
                 },
-                is_replacement: false,
+                how: pipit_rib::fib::Arrival::Added,
             },
             KernelEvent::DumpEnd,
         ];

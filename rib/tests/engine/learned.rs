@@ -32,7 +32,7 @@ fn bench() -> Bench {
             source: None,
             object: None,
         },
-        is_replacement: false,
+        how: pipit_rib::fib::Arrival::Added,
     };
     bench.rib.handle_kernel(bench.now, vec![route]);
     bench.settle();

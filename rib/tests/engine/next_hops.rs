@@ -30,7 +30,7 @@ fn connected(net: &str, device: u32) -> KernelEvent {
             source: None,
             object: None,
         },
-        is_replacement: false,
+        how: pipit_rib::fib::Arrival::Added,
     }
 }
 

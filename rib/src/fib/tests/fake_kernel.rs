@@ -93,7 +93,11 @@ impl FakeKernel {
                     prefix,
                     protocol,
                     route,
-                    is_replacement: old.is_some(),
+                    how: if old.is_some() {
+                        Arrival::Replacement
+                    } else {
+                        Arrival::Added
+                    },
                 }
             }
             (Some((protocol, route)), None) => KernelEvent::RouteGone {
@@ -440,7 +444,7 @@ impl FakeKernel {
                         prefix,
                         protocol: *protocol,
                         route: route.clone(),
-                        is_replacement: false,
+                        how: Arrival::Shown,
                     })
                     .collect()
             }

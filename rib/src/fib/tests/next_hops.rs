@@ -142,7 +142,7 @@ fn a_changed_gateway_is_one_replacement_of_what_depends_on_it() {
         prefix: net("172.16.0.0/12"),
         protocol: STATIC,
         route: unicast(&[way(Some("192.0.2.9"), 2)], 0),
-        is_replacement: true,
+        how: Arrival::Replacement,
     }]);
     assert_eq!(
         written(&mut fib),

@@ -101,54 +101,86 @@ fn of_two_alike_ipv4_routes_one_that_goes_leaves_the_other() {
 }
 
 #[test]
-fn what_an_event_tells_during_a_dump_is_not_another_route() {
-    let new = route(BEHIND, STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0));
-    let mut fib = behind(&[]);
-    dump(
-        &mut fib,
-        &[
-            new.clone(),
-            route("10.9.0.0/16", STATIC, unicast(&[way(None, 2)], 0)),
-            new,
-        ],
-    );
-    assert_eq!(written(&mut fib).len(), 1);
-    fib.handle_kernel([gone(BEHIND, STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0))]);
-    assert_eq!(written(&mut fib).len(), 1);
+fn what_an_event_tells_during_a_dump_may_be_shown_again_or_be_a_second_one() {
+    let first = || unicast(&[way(Some("192.0.2.1"), 2)], 0);
+    let (told, goes) = (route(BEHIND, STATIC, first()), gone(BEHIND, STATIC, first()));
+    let shown = KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(BEHIND),
+        protocol: STATIC,
+        route: first(),
+        how: Arrival::Shown,
+    };
+    for (during, is_second) in [([told.clone(), shown.clone()], false), ([shown, told], true)] {
+        let mut fib = behind(&[]);
+        let begin = [KernelEvent::DumpBegin];
+        fib.handle_kernel(
+            begin
+                .into_iter()
+                .chain(node())
+                .chain(during)
+                .chain([KernelEvent::DumpEnd]),
+        );
+        assert_eq!(written(&mut fib).len(), 1);
+        fib.handle_kernel([goes.clone()]);
+        assert_eq!(wants_dump(&mut fib), is_second);
+        assert_eq!(written(&mut fib).len(), usize::from(!is_second));
+    }
+}
+
+#[test]
+fn packets_go_by_the_first_of_several_ipv4_routes() {
+    let [first, second, third, fourth] =
+        [1, 2, 3, 4].map(|last| unicast(&[way(Some(&format!("192.0.2.{last}")), 2)], 0));
+    let told = |of: &KernelRoute, how| KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(BEHIND),
+        protocol: STATIC,
+        route: of.clone(),
+        how,
+    };
+    let mut fib = behind(&[route(BEHIND, STATIC, first.clone())]);
+    // Each with the gateway that ours has then; `None`: as before.
+    for (event, gateway) in [
+        (told(&second, Arrival::Added), None),
+        (told(&third, Arrival::AddedFirst), Some(3)),
+        (told(&fourth, Arrival::Replacement), Some(4)),
+        (gone(BEHIND, STATIC, fourth.clone()), Some(1)),
+        (gone(BEHIND, STATIC, first.clone()), Some(2)),
+    ] {
+        fib.handle_kernel([event]);
+        let expected = gateway.map(|last| format!("Replace 10.65.2.0/26 via 192.0.2.{last} dev 2 metric 0"));
+        assert_eq!(written(&mut fib), Vec::from_iter(expected));
+    }
     assert!(!wants_dump(&mut fib));
 }
 
 #[test]
-fn which_of_several_ipv4_routes_comes_first_or_was_replaced_is_looked_up() {
-    let behind_it = |gateway, device| unicast(&[way(Some(gateway), device)], 0);
-    let [first, second] = [behind_it("192.0.2.1", 2), behind_it("198.51.100.7", 3)];
-    let third = behind_it("192.0.2.3", 2);
-    let mut fib = behind(&[route(BEHIND, STATIC, first.clone())]);
-    fib.handle_kernel([route(BEHIND, STATIC, second.clone())]);
-    assert_eq!(written(&mut fib), [""; 0]);
+fn a_flood_of_what_only_a_dump_shows_costs_few_dumps() {
+    let alike = || unicast(&[way(Some("192.0.2.1"), 2)], 0);
+    let ours = route(BLOCK, OURS, alike());
+    let mut fib = behind(&[route(BEHIND, STATIC, alike())]);
+    let shown = [
+        ours,
+        route(BEHIND, STATIC, alike()),
+        route(BEHIND, STATIC, alike()),
+    ];
+    let mut now = Instant::now();
+    let mut dumps = 0;
+    for _ in 0..10_000 {
+        now += Duration::from_millis(1);
+        fib.handle_timeout(now);
+        fib.handle_kernel([route(BEHIND, STATIC, alike()), gone(BEHIND, STATIC, alike())]);
+        if wants_dump(&mut fib) {
+            dumps += 1;
+            dump(&mut fib, &shown);
+        }
+        assert_eq!(written(&mut fib), [""; 0]);
+    }
+    assert!((1..=12).contains(&dumps), "{dumps}");
+    now = fib.poll_timeout().expect("the last doubt is not forgotten");
+    fib.handle_timeout(now);
     assert!(wants_dump(&mut fib));
-    let of_others = |routes: [&KernelRoute; 2]| routes.map(|of| route(BEHIND, STATIC, of.clone()));
-    let [a, b] = of_others([&second, &first]);
-    dump(&mut fib, &[a, b, route(BLOCK, OURS, first)]);
-    assert_eq!(
-        written(&mut fib),
-        ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 0"]
-    );
-    fib.handle_kernel([replacement(BEHIND, STATIC, third.clone())]);
-    assert_eq!(written(&mut fib), [""; 0]);
-    assert!(wants_dump(&mut fib));
-    let [a, b] = of_others([&third, &second]);
-    dump(&mut fib, &[a, b, route(BLOCK, OURS, second)]);
-    assert_eq!(
-        written(&mut fib),
-        ["Replace 10.65.2.0/26 via 192.0.2.3 dev 2 metric 0"]
-    );
-    fib.handle_kernel([gone(BEHIND, STATIC, third)]);
-    assert_eq!(
-        written(&mut fib),
-        ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 0"]
-    );
-    assert!(!wants_dump(&mut fib), "the one that went was told of exactly");
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
         prefix: net(BLOCK),
         protocol: STATIC,
         route: eth1(0),
-        is_replacement: true,
+        how: Arrival::Replacement,
     }]);
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     dump(&mut fib, &[route(BLOCK, STATIC, eth1(0))]);
@@ -198,7 +198,7 @@ fn a_route_removed_or_changed_by_hand_is_put_right_and_counted() {
         prefix: net(BLOCK),
         protocol: OURS,
         route: eth1(0),
-        is_replacement: true,
+        how: Arrival::Replacement,
     }]);
     assert_eq!(
         written(&mut fib),
@@ -516,14 +516,14 @@ fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
             prefix,
             protocol,
             route,
-            is_replacement,
+            how,
             ..
         } => KernelEvent::Route {
             table: Table::Main,
             prefix,
             protocol,
             route,
-            is_replacement,
+            how,
         },
         other => other,
     };

@@ -10,7 +10,7 @@ use netlink_packet_core::NlasIterator;
 use netlink_packet_route::link::LinkFlags;
 use smallvec::SmallVec;
 
-use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent, Table};
+use crate::fib::{Arrival, KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent, Table};
 use crate::io::netlink::MAIN;
 
 /// Length of struct nlmsghdr.
@@ -39,8 +39,12 @@ const NEXT_HOP_LEN: usize = 8;
 /// NLMSG_DONE and NLMSG_ERROR.
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
-/// NLM_F_REPLACE of a notification, and NLM_F_DUMP_INTR of a dump's part.
+/// NLM_F_REPLACE and its neighbours of a notification, NLM_F_MULTI and NLM_F_DUMP_INTR of a dump's part.
 const REPLACE: u16 = 0x100;
+const EXCL: u16 = 0x200;
+const CREATE: u16 = 0x400;
+const APPEND: u16 = 0x800;
+const MULTI: u16 = 2;
 const DUMP_INTERRUPTED: u16 = 0x10;
 /// RTM_F_CLONED: a cached copy of another route.
 const CLONED: u32 = 0x200;
@@ -96,6 +100,18 @@ impl Message<'_> {
         word(self.body, 0).map(|error| (error as i32).wrapping_neg())
     }
 
+    /// IPv4 says EXCL of a route that has its prefix and metric to itself, and APPEND of one that follows others.
+    fn arrival(&self, prefix: IpNet) -> Arrival {
+        match self.flags {
+            flags if flags & MULTI != 0 => Arrival::Shown,
+            flags if flags & REPLACE != 0 => Arrival::Replacement,
+            flags if prefix.addr().is_ipv4() && flags & (EXCL | CREATE | APPEND) == CREATE => {
+                Arrival::AddedFirst
+            }
+            _ => Arrival::Added,
+        }
+    }
+
     /// What the message means for the FIB, if anything. `ours`: the table that we write to.
     pub(super) fn event(&self, ours: u32) -> Option<KernelEvent> {
         match self.kind {
@@ -106,7 +122,7 @@ impl Message<'_> {
                     prefix,
                     protocol,
                     route,
-                    is_replacement: self.flags & REPLACE != 0,
+                    how: self.arrival(prefix),
                 })
             }
             libc::RTM_DELROUTE => {

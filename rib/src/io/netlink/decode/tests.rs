@@ -56,7 +56,7 @@ fn what_is_encoded_is_decoded_again() {
                     prefix: op.prefix,
                     protocol: 12,
                     route: op.route,
-                    is_replacement: true,
+                    how: Arrival::Replacement,
                 })
             })
             .collect();
@@ -73,6 +73,27 @@ fn what_is_encoded_is_decoded_again() {
         };
         assert!(messages(encoder.bytes()).all(|message| is_main(message) == (table == MAIN)));
     }
+}
+
+#[test]
+fn where_a_new_route_stands_among_others_is_in_the_flags() {
+    let arrival = |flags, prefix: &str| {
+        let message = Message {
+            kind: libc::RTM_NEWROUTE,
+            flags,
+            sequence: 0,
+            port: 0,
+            body: &[],
+        };
+        message.arrival(prefix.parse().unwrap())
+    };
+    let (ipv4, ipv6) = ("10.0.0.0/8", "fd00::/8");
+    assert_eq!(arrival(MULTI, ipv4), Arrival::Shown);
+    assert_eq!(arrival(EXCL | CREATE, ipv4), Arrival::Added);
+    assert_eq!(arrival(CREATE | APPEND, ipv4), Arrival::Added);
+    assert_eq!(arrival(CREATE, ipv4), Arrival::AddedFirst);
+    assert_eq!(arrival(CREATE, ipv6), Arrival::Added, "several gateways at once");
+    assert_eq!(arrival(REPLACE, ipv4), Arrival::Replacement);
 }
 
 #[test]
