@@ -14,6 +14,8 @@ pub(crate) struct Addresses {
     counts: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
     /// How many entries have it as an end of their network: [`ends`].
     ends: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
+    /// Those that nothing can be sent from, and their devices.
+    tentative: BTreeSet<(IpAddr, u32)>,
 }
 
 impl Addresses {
@@ -31,6 +33,7 @@ impl Addresses {
 
     pub(crate) fn remove(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
         let was_known = self.all.remove(&(net.trunc(), device, address));
+        self.tentative.remove(&(address, device));
         if was_known {
             release(&mut self.counts, address);
             for end in ends(net) {
@@ -52,6 +55,20 @@ impl Addresses {
         }
     }
 
+    /// Notes whether nothing can be sent from an address; says whether that is new.
+    pub(crate) fn set_tentative(&mut self, device: u32, address: IpAddr, is_tentative: bool) -> bool {
+        match is_tentative {
+            true => self.tentative.insert((address, device)),
+            false => self.tentative.remove(&(address, device)),
+        }
+    }
+
+    /// Whether packets can be sent from an address.
+    pub(crate) fn is_source(&self, address: IpAddr) -> bool {
+        let tentative = self.tentative.range((address, 0)..=(address, u32::MAX)).count();
+        self.counts.get(&address).is_some_and(|&count| count > tentative)
+    }
+
     /// Whether this host has an address.
     pub(crate) fn has(&self, address: IpAddr) -> bool {
         self.counts.contains_key(&address)
@@ -62,6 +79,11 @@ impl Addresses {
         let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
         let is_never = address.is_unspecified() || address.is_multicast() || is_broadcast;
         is_never || self.ends.contains_key(&address)
+    }
+
+    pub(crate) fn has_ipv6_on(&self, device: u32) -> bool {
+        let mut all = self.all.iter();
+        all.any(|(_, of, address)| *of == device && address.is_ipv6())
     }
 
     /// The first address of a family that has a meaning beyond its link, on the device that has `address`.

@@ -1,18 +1,22 @@
 //! What the kernel says, taken in event by event.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use pipit_bgp::Family;
 use tracing::warn;
 
 use crate::fib::connected::{ends, is_near};
 use crate::fib::dump::Dump;
 use crate::fib::family_fib::Outcome;
-use crate::fib::kernel::{Authored, KernelEvent, KernelRoute, Table};
+use crate::fib::foreign::Change;
+use crate::fib::kernel::{Arrival, Authored, KernelEvent, KernelRoute, Table};
 use crate::fib::plan::Surroundings;
 use crate::fib::resolve::Link;
 use crate::fib::{Fib, FibEvent};
+
+/// What a dump is a repair of.
+const EVERYTHING: IpNet = IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0));
 
 /// What others did to routes of ours, for one line in the log.
 #[derive(Debug, Default)]
@@ -42,7 +46,15 @@ impl Fib {
             KernelEvent::DumpBegin => self.begin_dump(),
             KernelEvent::DumpEnd => self.end_dump(),
             KernelEvent::Overrun => self.handle_overrun(),
-            KernelEvent::Address { device, address, net } => {
+            KernelEvent::Address {
+                device,
+                address,
+                net,
+                is_tentative,
+            } => {
+                if self.topology.set_tentative(device, address, is_tentative) {
+                    self.stir.all |= self.source[Family::of(address)] == Some(address);
+                }
                 if self.topology.add_address(net, device, address) {
                     self.address_changed(address, net);
                     // It may be the preferred source that the kernel missed.
@@ -54,7 +66,7 @@ impl Fib {
                     self.address_changed(address, net);
                 }
                 // Of IPv6 routes the kernel takes only the preferred source away, as silently.
-                if address.is_ipv4() || self.source.ipv6 == Some(address) {
+                if address.is_ipv4() || self.source.ipv6 == Some(address) || self.has_lost_ipv6(device) {
                     self.wants_dump();
                 }
             }
@@ -75,18 +87,17 @@ impl Fib {
                 prefix,
                 protocol,
                 route,
-                is_replacement,
-                is_behind,
+                how,
             } => {
                 let mut authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
-                    self.own_route(prefix, &authored.without_hops(), is_replacement);
+                    self.own_route(prefix, &authored.without_hops(), how == Arrival::Replacement);
                 } else {
                     self.topology.objects_mut().fill(&mut authored);
                     if table == Table::Ours {
-                        self.rank(prefix, authored.route.metric, is_behind && !is_replacement);
+                        self.rank(prefix, authored.route.metric, how);
                     }
-                    self.foreign_route(table, prefix, authored, is_replacement);
+                    self.foreign_route(table, prefix, authored, how);
                 }
             }
             KernelEvent::RouteGone {
@@ -101,11 +112,9 @@ impl Fib {
                     self.own_route_gone(prefix, gone.route.metric, Some(&gone));
                 } else {
                     self.topology.objects_mut().fill(&mut gone);
-                    let route = gone.route.clone();
-                    if self.topology.remove_route(table, prefix, &essential(gone)) {
-                        self.others_changed(prefix);
-                    }
-                    self.joined_route(table, prefix, &route, true);
+                    self.joined_route(table, prefix, &gone.route);
+                    let change = self.topology.remove_route(table, prefix, &essential(gone));
+                    self.take_change(prefix, change);
                 }
             }
             KernelEvent::Link {
@@ -162,11 +171,20 @@ impl Fib {
         }
     }
 
+    /// Whether IPv6 left a link that stays up (disable_ipv6, an MTU below 1280) without a word of the routes. They are
+    /// told of before the last address unless net.ipv6.route.skip_notify_on_dev_down is set: then some are left here.
+    fn has_lost_ipv6(&self, device: u32) -> bool {
+        self.topology.is_up_without_ipv6(device)
+            && (self.topology.has_ipv6_through(device)
+                || self.ipv6.users(&self.shapes.routes_through(device)) > 0)
+    }
+
     fn own_route(&mut self, prefix: IpNet, found: &Authored, is_replacement: bool) {
         let metric = found.route.metric;
         // Where ours is the first of its metric, that is what was replaced.
-        if is_replacement && !self.is_first(prefix, metric) && self.topology.displace(prefix, metric) {
-            self.others_changed(prefix);
+        if is_replacement && !self.is_first(prefix, metric) {
+            let change = self.topology.displace(prefix, metric);
+            self.take_change(prefix, change);
         }
         let id = self.shapes.route_id(found);
         let around = Surroundings {
@@ -214,9 +232,10 @@ impl Fib {
     }
 
     /// Of IPv4 routes with one prefix and metric the first is in force, and is what a replacement hits. Another
-    /// program's came; `is_behind`: after all others.
-    fn rank(&mut self, prefix: IpNet, metric: u32, is_behind: bool) {
+    /// program's came.
+    fn rank(&mut self, prefix: IpNet, metric: u32, how: Arrival) {
         if let IpNet::V4(net) = prefix {
+            let is_behind = matches!(how, Arrival::Added | Arrival::Shown);
             let is_alone = !self.topology.is_held(prefix, metric);
             self.ipv4.rank(net, metric, is_behind, is_alone, &self.shapes);
         }
@@ -230,34 +249,55 @@ impl Fib {
         }
     }
 
-    fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, is_replacement: bool) {
+    fn foreign_route(&mut self, table: Table, prefix: IpNet, foreign: Authored, how: Arrival) {
+        let is_replacement = how == Arrival::Replacement;
         let metric = foreign.route.metric;
         if !is_replacement {
-            self.joined_route(table, prefix, &foreign.route, false);
+            self.joined_route(table, prefix, &foreign.route);
         }
-        let is_new = self
-            .topology
-            .add_route(table, prefix, essential(foreign), is_replacement);
+        let change = self.topology.add_route(table, prefix, essential(foreign), how);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }
-        if is_new {
-            self.others_changed(prefix);
+        self.take_change(prefix, change);
+    }
+
+    fn take_change(&mut self, prefix: IpNet, change: Change) {
+        match change {
+            Change::None => {}
+            Change::Done => self.others_changed(prefix),
+            Change::Unclear => {
+                self.others_changed(prefix);
+                self.look_up();
+            }
+        }
+    }
+
+    /// Asks for a dump, ever more slowly while others do again and again what only a dump shows. Until then what is
+    /// known of theirs stays.
+    fn look_up(&mut self) {
+        let is_coming = matches!(self.dump, Dump::Awaited { .. } | Dump::Running { again: true });
+        if is_coming || self.doubts.next_due().is_some() {
+            return;
+        }
+        if self
+            .now
+            .is_none_or(|now| self.doubts.repair_at_once(EVERYTHING, now))
+        {
+            self.wants_dump();
         }
     }
 
     /// IPv6 makes one route of all that have a prefix, a metric and gateways, and tells of it under the number of
-    /// whichever it looked at: what is said of another program's may have happened to ours, and what went may have
-    /// taken all with it. A dump shows it.
-    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute, is_gone: bool) {
+    /// whichever it looked at: what is said of another program's may have happened to ours. A dump shows it.
+    fn joined_route(&mut self, table: Table, prefix: IpNet, other: &KernelRoute) {
         let IpNet::V6(prefix) = prefix else { return };
         // A dump tells of the routes as they are, and of each but once.
         let is_telling = matches!(self.dump, Dump::Running { .. });
         if table == Table::Ours
             && !is_telling
             && other.has_gateway()
-            && (self.ipv6.has(prefix, other.metric, &self.shapes)
-                || (is_gone && self.topology.conflict(prefix.into(), other.metric).is_some()))
+            && self.ipv6.has(prefix, other.metric, &self.shapes)
         {
             self.wants_dump();
         }

@@ -5,12 +5,12 @@
 //! stay small, a prefix costs its own octets and four more beside the hash table's slack; second routes of a prefix
 //! are few.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use pipit_bgp::Prefix;
+use pipit_bgp::{Family, Prefix};
 use smallvec::SmallVec;
 
-use crate::fib::kernel::{Authored, KernelAction, KernelHop, KernelRoute};
+use crate::fib::kernel::{Arrival, Authored, KernelAction, KernelHop, KernelRoute};
 use crate::fib::slab::Slab;
 
 /// A number of the slab, without alignment: five octets of an IPv4 prefix and these make nine, not twelve.
@@ -29,6 +29,17 @@ impl Id {
 
 type Ids = SmallVec<[Id; 4]>;
 
+/// What the kernel's word changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// Nothing: it was known.
+    None,
+    /// What is known is what is there.
+    Done,
+    /// Several routes may be meant: only a dump shows what is there.
+    Unclear,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct ForeignTable<P> {
@@ -37,6 +48,10 @@ pub(crate) struct ForeignTable<P> {
     /// How many prefixes of each length there are: a look-up tries only these.
     lengths: Vec<u32>,
     slab: Slab<Authored>,
+    /// Prefixes with two IPv4 routes that differ only in what is not kept, as their preferred source or MTU.
+    doubled: HashSet<P, foldhash::fast::RandomState>,
+    /// What the dump under way showed last: routes with the same prefix and metric follow each other.
+    shown: Option<(P, u32)>,
 }
 
 impl<P: Prefix> Default for ForeignTable<P> {
@@ -46,57 +61,133 @@ impl<P: Prefix> Default for ForeignTable<P> {
             more: HashMap::default(),
             lengths: vec![0; usize::from(P::MAX_LEN) + 1],
             slab: Slab::default(),
+            doubled: HashSet::default(),
+            shown: None,
         }
     }
 }
 
 impl<P: Prefix> ForeignTable<P> {
-    /// Notes a route; says whether that is new.
-    pub(crate) fn insert(&mut self, prefix: P, new: Authored, is_replacement: bool) -> bool {
+    /// Notes a route.
+    pub(crate) fn insert(&mut self, prefix: P, new: Authored, how: Arrival) -> Change {
         let metric = new.route.metric;
+        let is_ipv4 = P::FAMILY == Family::Ipv4Unicast;
         let mut ids = self.load(prefix);
+        if !is_ipv4 {
+            // Gateways that join others are told of together with them.
+            self.forget(&mut ids, |known| {
+                *known != new && known.route.is_joined_by(&new.route)
+            });
+        }
+        let first = ids
+            .iter()
+            .position(|id| self.slab.get(id.number()).route.metric == metric);
+        let rivals = self.with_metric(&ids, metric).count();
+        let mut is_unclear = false;
+        let mut at = ids.len();
+        let mut is_second = true;
+        match (how, first) {
+            (Arrival::Shown, _) => {
+                is_second = self.shown.replace((prefix, metric)) == Some((prefix, metric));
+                if !is_second {
+                    // What events told before it is older.
+                    self.forget(&mut ids, |known| known.route.metric == metric && *known != new);
+                    at = ids.len();
+                }
+            }
+            (Arrival::Replacement, Some(first)) => {
+                // IPv6 replaces the first of the same kind, with or without gateway.
+                is_unclear = self.doubled.contains(&prefix) || (!is_ipv4 && rivals > 1);
+                is_second = *self.slab.get(ids[first].number()) != new;
+                if is_second && !is_unclear {
+                    self.slab.release(ids.remove(first).number());
+                    at = first;
+                }
+            }
+            (Arrival::AddedFirst, Some(first)) => at = first,
+            (Arrival::Added | Arrival::AddedFirst | Arrival::Replacement, _) => {}
+        }
         let id = Id::new(self.slab.retain(new));
-        if ids.contains(&id) {
+        let is_known = ids.contains(&id);
+        if is_known {
             self.slab.release(id.number());
-            return false;
+            if is_ipv4 && is_second {
+                self.doubled.insert(prefix);
+                // It may have come before others.
+                is_unclear |= how != Arrival::Shown && rivals > 1;
+            }
+        } else {
+            ids.insert(at, id);
         }
-        if is_replacement {
-            displace(&mut self.slab, &mut ids, metric);
-        }
-        ids.push(id);
         self.store(prefix, ids);
-        true
+        match (is_unclear, is_known) {
+            (true, _) => Change::Unclear,
+            (false, true) => Change::None,
+            (false, false) => Change::Done,
+        }
     }
 
-    /// Forgets the routes with this metric: another one, which is not foreign, took their place.
-    pub(crate) fn displace(&mut self, prefix: P, metric: u32) -> bool {
+    /// Forgets the route with this metric: another one, which is not foreign, took its place.
+    pub(crate) fn displace(&mut self, prefix: P, metric: u32) -> Change {
         let mut ids = self.load(prefix);
-        let before = ids.len();
-        displace(&mut self.slab, &mut ids, metric);
-        let is_changed = ids.len() < before;
-        if is_changed {
-            self.store(prefix, ids);
+        match self.with_metric(&ids, metric).count() {
+            0 => Change::None,
+            1 if !self.doubled.contains(&prefix) => {
+                self.forget(&mut ids, |known| known.route.metric == metric);
+                self.store(prefix, ids);
+                Change::Done
+            }
+            _ => Change::Unclear,
         }
-        is_changed
     }
 
-    /// Forgets a route; says whether it was known. The kernel's word on a removal may name fewer next hops than the
-    /// route had, so metric and protocol decide when nothing is exactly equal; a route by other devices is another one.
-    pub(crate) fn remove(&mut self, prefix: P, gone: &Authored) -> bool {
+    /// Forgets a route, or those of its next hops that are gone: IPv6 tells of gateways that leave others one by one.
+    pub(crate) fn remove(&mut self, prefix: P, gone: &Authored) -> Change {
         let mut ids = self.load(prefix);
-        let slab = &mut self.slab;
-        let exact = ids.iter().position(|id| slab.get(id.number()) == gone);
-        let is_similar = |id: &Id| {
-            let known = slab.get(id.number());
-            (known.protocol, known.route.metric) == (gone.protocol, gone.route.metric)
-                && gone.route.devices().all(|device| known.route.uses(device))
+        let position = |is_meant: &dyn Fn(&Authored) -> bool| {
+            ids.iter().position(|id| is_meant(self.slab.get(id.number())))
         };
-        let Some(at) = exact.or_else(|| ids.iter().position(is_similar)) else {
-            return false;
+        // With an object it is told of as what that holds by then.
+        let exact =
+            position(&|known| known == gone).or_else(|| position(&|known| known.is_through_same(gone)));
+        let Some(at) = exact.or_else(|| position(&|known| known.route.shares_gateway(&gone.route))) else {
+            return Change::None;
         };
-        slab.release(ids.remove(at).number());
+        let known = self.slab.get(ids[at].number());
+        let is_clear = match exact {
+            Some(_) => !self.doubled.contains(&prefix),
+            None => P::FAMILY == Family::Ipv6Unicast && known.protocol == gone.protocol,
+        };
+        if !is_clear {
+            return Change::Unclear;
+        }
+        let left = exact.is_none().then(|| known.without_hops_of(gone)).flatten();
+        self.slab.release(ids.remove(at).number());
+        if let Some(left) = left {
+            let id = Id::new(self.slab.retain(left));
+            if ids.contains(&id) {
+                self.slab.release(id.number());
+            } else {
+                ids.push(id);
+            }
+        }
         self.store(prefix, ids);
-        true
+        Change::Done
+    }
+
+    fn with_metric(&self, ids: &Ids, metric: u32) -> impl Iterator<Item = &Authored> {
+        let routes = ids.iter().map(|id| self.slab.get(id.number()));
+        routes.filter(move |known| known.route.metric == metric)
+    }
+
+    fn forget(&mut self, ids: &mut Ids, is_meant: impl Fn(&Authored) -> bool) {
+        ids.retain(|id| {
+            let stays = !is_meant(self.slab.get(id.number()));
+            if !stays {
+                self.slab.release(id.number());
+            }
+            stays
+        });
     }
 
     /// The prefixes of routes that use a device. Costs a pass over all routes only where there is one.
@@ -104,9 +195,15 @@ impl<P: Prefix> ForeignTable<P> {
         self.prefixes_where(|route| route.uses(device)).1
     }
 
-    /// Forgets what the kernel dropped with a device; the prefixes concerned.
-    pub(crate) fn drop_device(&mut self, device: u32) -> Vec<P> {
-        self.drop_where(|route| route.uses_only(device))
+    /// Whether a route uses a device.
+    pub(crate) fn leads_through(&self, device: u32) -> bool {
+        self.slab.iter().any(|(_, foreign)| foreign.route.uses(device))
+    }
+
+    /// Forgets what the kernel dropped with a device: of its next hops this was the last that was alive. The prefixes
+    /// concerned.
+    pub(crate) fn drop_device(&mut self, device: u32, is_alive: impl Fn(u32) -> bool) -> Vec<P> {
+        self.drop_where(|route| route.uses(device) && !route.devices().any(&is_alive))
     }
 
     /// Forgets what the kernel dropped with a nexthop object; the prefixes concerned.
@@ -126,10 +223,12 @@ impl<P: Prefix> ForeignTable<P> {
         self.slab.iter().any(|(_, foreign)| foreign.protocol == protocol)
     }
 
-    /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier; the prefixes
-    /// concerned.
-    pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<P> {
-        self.drop_where(|route| route.object.is_some() && route.uses_only(device))
+    /// Forgets what the kernel dropped with the nexthop objects of a device that lost its carrier, as the last one of
+    /// theirs that had it; the prefixes concerned.
+    pub(crate) fn drop_objects_of(&mut self, device: u32, has_carrier: impl Fn(u32) -> bool) -> Vec<P> {
+        self.drop_where(|route| {
+            route.object.is_some() && route.uses(device) && !route.devices().any(&has_carrier)
+        })
     }
 
     fn drop_where(&mut self, is_meant: impl Fn(&KernelRoute) -> bool) -> Vec<P> {
@@ -246,6 +345,7 @@ impl<P: Prefix> ForeignTable<P> {
         let Some((&first, more)) = ids.split_first() else {
             *count -= u32::from(self.first.remove(&prefix).is_some());
             self.more.remove(&prefix);
+            self.doubled.remove(&prefix);
             return;
         };
         *count += u32::from(self.first.insert(prefix, first).is_none());
@@ -260,16 +360,6 @@ impl<P: Prefix> ForeignTable<P> {
     pub(crate) fn len(&self) -> usize {
         self.first.len()
     }
-}
-
-fn displace(slab: &mut Slab<Authored>, ids: &mut Ids, metric: u32) {
-    ids.retain(|id| {
-        let stays = slab.get(id.number()).route.metric != metric;
-        if !stays {
-            slab.release(id.number());
-        }
-        stays
-    });
 }
 
 #[cfg(test)]
@@ -307,18 +397,21 @@ mod tests {
         let mut table = ForeignTable::<Ipv4Net>::default();
         let prefix: Ipv4Net = "10.0.0.0/24".parse().unwrap();
         for device in [2, 3, 4] {
-            assert!(table.insert(prefix, route(device, device), false));
-            assert!(!table.insert(prefix, route(device, device), false));
+            let new = route(device, device);
+            assert_eq!(table.insert(prefix, new.clone(), Arrival::Added), Change::Done);
+            assert_eq!(table.insert(prefix, new, Arrival::Replacement), Change::None);
         }
         assert_eq!((table.len(), table.routes(prefix).count()), (1, 3));
-        assert!(
-            table.insert(prefix, route(9, 3), true),
+        assert_eq!(
+            table.insert(prefix, route(9, 3), Arrival::Replacement),
+            Change::Done,
             "takes the place of device 3"
         );
-        assert_eq!(table.drop_device(3), []);
-        assert_eq!(table.drop_device(2), [prefix]);
+        assert_eq!(table.drop_device(3, |device| device != 3), []);
+        assert_eq!(table.drop_device(2, |device| device != 2), [prefix]);
         assert_eq!(table.holder(prefix, 3), Some(&route(9, 3)));
-        assert!(table.remove(prefix, &route(9, 3)) && table.displace(prefix, 4));
+        assert_eq!(table.remove(prefix, &route(9, 3)), Change::Done);
+        assert_eq!(table.displace(prefix, 4), Change::Done);
         assert_eq!((table.len(), table.routes(prefix).count()), (0, 0));
         assert_eq!(
             table.lookup(

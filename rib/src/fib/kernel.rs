@@ -14,7 +14,8 @@ pub struct KernelHop {
     pub gateway: Option<IpAddr>,
     /// Interface index; zero where there is none.
     pub device: u32,
-    /// The gateway counts as on the link although no address says so.
+    /// The gateway counts as on the link although no address says so; without a gateway: those that resolve through
+    /// this must.
     pub is_onlink: bool,
     /// Share of an ECMP route, from 1.
     pub weight: u8,
@@ -67,6 +68,22 @@ impl Authored {
         }
         route
     }
+
+    /// Without the next hops of another one; `None`: nothing is left.
+    pub(crate) fn without_hops_of(&self, gone: &Authored) -> Option<Authored> {
+        let mut left = self.clone();
+        let KernelAction::Unicast(hops) = &mut left.route.action else {
+            return None;
+        };
+        hops.retain(|hop| !gone.route.has_gateway_of(hop));
+        (!hops.is_empty()).then_some(left)
+    }
+
+    /// Whether both lead through one nexthop object.
+    pub(crate) fn is_through_same(&self, other: &Authored) -> bool {
+        let key = |of: &Authored| (of.protocol, of.route.metric, of.route.object);
+        self.route.object.is_some() && key(self) == key(other)
+    }
 }
 
 /// Which table a route is in.
@@ -81,36 +98,64 @@ pub enum Table {
 impl KernelRoute {
     /// Whether packets may leave through this device.
     pub(crate) fn uses(&self, device: u32) -> bool {
-        match &self.action {
-            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.device == device),
-            KernelAction::Blackhole | KernelAction::Other(_) => false,
-        }
+        self.hops().iter().any(|hop| hop.device == device)
     }
 
     /// Whether packets go to another router.
     pub(crate) fn has_gateway(&self) -> bool {
+        self.hops().iter().any(|hop| hop.gateway.is_some())
+    }
+
+    /// Whether it has the gateway of this next hop. The kernel leaves the weight out where it tells of one alone.
+    fn has_gateway_of(&self, hop: &KernelHop) -> bool {
+        let is_same =
+            |of: &KernelHop| of.gateway.is_some() && (of.gateway, of.device) == (hop.gateway, hop.device);
+        self.hops().iter().any(is_same)
+    }
+
+    /// Whether both have the same metric and some gateway.
+    pub(crate) fn shares_gateway(&self, other: &KernelRoute) -> bool {
+        self.metric == other.metric && self.hops().iter().any(|hop| other.has_gateway_of(hop))
+    }
+
+    /// Whether `new` is this route with gateways that joined.
+    pub(crate) fn is_joined_by(&self, new: &KernelRoute) -> bool {
+        self.metric == new.metric
+            && !self.hops().is_empty()
+            && self.hops().iter().all(|hop| new.has_gateway_of(hop))
+    }
+
+    fn hops(&self) -> &[KernelHop] {
         match &self.action {
-            KernelAction::Unicast(hops) => hops.iter().any(|hop| hop.gateway.is_some()),
-            KernelAction::Blackhole | KernelAction::Other(_) => false,
+            KernelAction::Unicast(hops) => hops,
+            KernelAction::Blackhole | KernelAction::Other(_) => &[],
         }
     }
 
-    /// The devices of its next hops, as far as the kernel named them.
+    /// The devices of its next hops.
     pub(crate) fn devices(&self) -> impl Iterator<Item = u32> {
-        let hops: &[KernelHop] = match &self.action {
-            KernelAction::Unicast(hops) => hops,
-            KernelAction::Blackhole | KernelAction::Other(_) => &[],
-        };
-        hops.iter().map(|hop| hop.device).filter(|&device| device != 0)
+        self.hops().iter().map(|hop| hop.device)
     }
 
     /// Whether packets leave through this device and no other: then the kernel drops the route with it.
     pub(crate) fn uses_only(&self, device: u32) -> bool {
-        match &self.action {
-            KernelAction::Unicast(hops) => !hops.is_empty() && hops.iter().all(|hop| hop.device == device),
-            KernelAction::Blackhole | KernelAction::Other(_) => false,
-        }
+        !self.hops().is_empty() && self.hops().iter().all(|hop| hop.device == device)
     }
+}
+
+/// How a route came to be told of, and where it is among those with the same prefix and metric: IPv4 has several, and
+/// packets go by the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// A dump shows it, behind those that it showed before.
+    Shown,
+    /// It was added, as the last.
+    Added,
+    /// It was added, as the first (`ip route prepend`).
+    AddedFirst,
+    /// It took the place of the first, or of the only one (NLM_F_REPLACE), whosever that was: the kernel says nothing
+    /// else of the route that had to go.
+    Replacement,
 }
 
 /// What the kernel says.
@@ -132,12 +177,8 @@ pub enum KernelEvent {
         protocol: u8,
         /// The rest.
         route: KernelRoute,
-        /// It took the place of what had this prefix and metric (NLM_F_REPLACE), whosever that was: the kernel
-        /// says nothing else of the route that had to go.
-        is_replacement: bool,
-        /// It comes after what has this prefix and metric already: so it was written (NLM_F_APPEND), or a dump, which
-        /// keeps the order, shows it. Otherwise it goes before them. Of IPv6 routes this says nothing.
-        is_behind: bool,
+        /// How it came to be told of.
+        how: Arrival,
     },
     /// It is there no longer.
     RouteGone {
@@ -174,6 +215,9 @@ pub enum KernelEvent {
         address: IpAddr,
         /// The network on the link; of a point-to-point link the peer's address.
         net: IpNet,
+        /// Somebody else may have it, or has (RFC 4862 §5.4): packets cannot be sent from it, so that the kernel
+        /// refuses routes that prefer it.
+        is_tentative: bool,
     },
     /// An address is gone: the kernel drops, without a word, IPv4 routes that used it as their source.
     AddressGone {

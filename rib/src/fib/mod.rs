@@ -50,8 +50,8 @@ use std::time::{Duration, Instant};
 pub use audit::{Audit, FibDifference};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use kernel::{
-    FibOp, FibOpKind, FibRefusal, FibWork, KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent,
-    ObjectOp, Table,
+    Arrival, FibOp, FibOpKind, FibRefusal, FibWork, KernelAction, KernelEvent, KernelHop, KernelRoute,
+    ObjectContent, ObjectOp, Table,
 };
 pub use learn::{LearnRules, LearnScope, LearnedFrom, LearnedRoute};
 use pipit_bgp::{Family, FamilyMap, Prefix};
@@ -138,6 +138,8 @@ pub struct Fib {
     stir: Stir,
     damage: Damage,
     fights: Fights,
+    /// See [`Self::look_up`].
+    doubts: Fights,
     learner: Learner,
     now: Option<Instant>,
     retry_at: Option<Instant>,
@@ -170,6 +172,7 @@ impl Fib {
             stir: Stir::default(),
             damage: Damage::default(),
             fights: Fights::default(),
+            doubts: Fights::default(),
             learner: Learner::default(),
             now: None,
             retry_at: None,
@@ -265,6 +268,9 @@ impl Fib {
         for prefix in self.fights.due(now) {
             self.touch(prefix);
         }
+        if !self.doubts.due(now).is_empty() {
+            self.wants_dump();
+        }
         self.trust_again(now);
         if self.retry_at.is_some_and(|at| at > now) {
             return;
@@ -288,10 +294,12 @@ impl Fib {
         let is_refused = self.has_refused();
         // A refusal since the last call has no date yet: the time is asked for.
         let retry = self.retry_at.or(self.now).filter(|_| is_refused);
-        [retry, self.fights.next_due(), self.resistance.until]
-            .into_iter()
-            .flatten()
-            .min()
+        let waits = [
+            self.fights.next_due(),
+            self.doubts.next_due(),
+            self.resistance.until,
+        ];
+        waits.into_iter().chain([retry]).flatten().min()
     }
 
     fn has_refused(&self) -> bool {

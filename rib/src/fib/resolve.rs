@@ -10,10 +10,10 @@ use ipnet::IpNet;
 
 use crate::fib::connected::Addresses;
 use crate::fib::covered::Covered;
-use crate::fib::foreign::ForeignTable;
+use crate::fib::foreign::{Change, ForeignTable};
 use crate::fib::foreign_objects::ForeignObjects;
 use crate::fib::host_routes::HostRoutes;
-use crate::fib::kernel::{Authored, KernelHop, Table};
+use crate::fib::kernel::{Arrival, Authored, KernelHop, Table};
 use crate::fib::objects::Ways;
 use crate::fib::scopes::Scopes;
 use crate::fib::target::{Hop, Tunnel};
@@ -27,6 +27,16 @@ pub(crate) struct Link {
     pub(crate) name: String,
     pub(crate) is_up: bool,
     pub(crate) has_carrier: bool,
+}
+
+type Links = HashMap<u32, Link>;
+
+fn is_up(links: &Links, device: u32) -> bool {
+    links.get(&device).is_some_and(|link| link.is_up)
+}
+
+fn has_carrier(links: &Links, device: u32) -> bool {
+    links.get(&device).is_some_and(|link| link.has_carrier)
 }
 
 /// Whether and how an address is reached.
@@ -78,7 +88,7 @@ impl std::fmt::Display for Parked {
 /// Links, addresses and foreign routes at one time.
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
-    links: HashMap<u32, Link>,
+    links: Links,
     addresses: Addresses,
     /// The main table.
     pub(crate) ipv4: ForeignTable<ipnet::Ipv4Net>,
@@ -144,26 +154,20 @@ impl Topology {
         &mut self.drawn().objects
     }
 
-    /// Says whether that is new.
-    pub(crate) fn add_route(
-        &mut self,
-        table: Table,
-        prefix: IpNet,
-        route: Authored,
-        is_replacement: bool,
-    ) -> bool {
+    /// Notes another program's route.
+    pub(crate) fn add_route(&mut self, table: Table, prefix: IpNet, route: Authored, how: Arrival) -> Change {
         let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
         match (prefix, is_beside) {
-            (IpNet::V4(prefix), false) => picture.ipv4.insert(prefix, route, is_replacement),
-            (IpNet::V6(prefix), false) => picture.ipv6.insert(prefix, route, is_replacement),
-            (IpNet::V4(prefix), true) => picture.beside.ipv4.insert(prefix, route, is_replacement),
-            (IpNet::V6(prefix), true) => picture.beside.ipv6.insert(prefix, route, is_replacement),
+            (IpNet::V4(prefix), false) => picture.ipv4.insert(prefix, route, how),
+            (IpNet::V6(prefix), false) => picture.ipv6.insert(prefix, route, how),
+            (IpNet::V4(prefix), true) => picture.beside.ipv4.insert(prefix, route, how),
+            (IpNet::V6(prefix), true) => picture.beside.ipv6.insert(prefix, route, how),
         }
     }
 
-    /// Says whether it was known.
-    pub(crate) fn remove_route(&mut self, table: Table, prefix: IpNet, route: &Authored) -> bool {
+    /// Forgets another program's route, or the next hops of it that are gone.
+    pub(crate) fn remove_route(&mut self, table: Table, prefix: IpNet, route: &Authored) -> Change {
         let is_beside = self.is_apart && table == Table::Ours;
         let picture = self.drawn();
         match (prefix, is_beside) {
@@ -174,8 +178,8 @@ impl Topology {
         }
     }
 
-    /// A route of ours took the place of foreign ones; says whether any was known.
-    pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> bool {
+    /// A route of ours took the place of a foreign one, if there was any.
+    pub(crate) fn displace(&mut self, prefix: IpNet, metric: u32) -> Change {
         let is_apart = self.is_apart;
         let picture = self.drawn();
         match (prefix, is_apart) {
@@ -202,9 +206,28 @@ impl Topology {
         picture.links.remove(&index)
     }
 
+    /// Whether a link that is up has no IPv6 address. During a dump the new picture answers.
+    pub(crate) fn is_up_without_ipv6(&self, device: u32) -> bool {
+        let picture = self.incoming.as_ref().unwrap_or(&self.current);
+        is_up(&picture.links, device) && !picture.addresses.has_ipv6_on(device)
+    }
+
+    /// Whether an IPv6 route of another program uses a device. During a dump the new picture answers.
+    pub(crate) fn has_ipv6_through(&self, device: u32) -> bool {
+        let picture = self.incoming.as_ref().unwrap_or(&self.current);
+        picture.ipv6.leads_through(device) || picture.beside.ipv6.leads_through(device)
+    }
+
     /// Says whether that is new.
     pub(crate) fn add_address(&mut self, net: IpNet, device: u32, address: IpAddr) -> bool {
         self.drawn().addresses.insert(net, device, address)
+    }
+
+    /// Notes whether nothing can be sent from an address; says whether that is new.
+    pub(crate) fn set_tentative(&mut self, device: u32, address: IpAddr, is_tentative: bool) -> bool {
+        self.drawn()
+            .addresses
+            .set_tentative(device, address, is_tentative)
     }
 
     /// Says whether it was known.
@@ -233,12 +256,15 @@ impl Topology {
 
     /// Forgets the routes that the kernel dropped with a device; their prefixes.
     pub(crate) fn drop_device(&mut self, index: u32) -> Vec<IpNet> {
-        self.drop_from_all(|table| table.drop_device(index), |table| table.drop_device(index))
+        self.drop_from_all(
+            |table, links| table.drop_device(index, |device| is_up(links, device)),
+            |table, links| table.drop_device(index, |device| is_up(links, device)),
+        )
     }
 
     /// Forgets the routes that the kernel dropped with a nexthop object; their prefixes.
     pub(crate) fn drop_object(&mut self, id: u32) -> Vec<IpNet> {
-        self.drop_from_all(|table| table.drop_object(id), |table| table.drop_object(id))
+        self.drop_from_all(|table, _| table.drop_object(id), |table, _| table.drop_object(id))
     }
 
     /// Whether another program's route leads through a nexthop object.
@@ -253,23 +279,24 @@ impl Topology {
     /// Forgets the routes that the kernel dropped with the nexthop objects of a device; their prefixes.
     pub(crate) fn drop_objects_of(&mut self, device: u32) -> Vec<IpNet> {
         self.drop_from_all(
-            |table| table.drop_objects_of(device),
-            |table| table.drop_objects_of(device),
+            |table, links| table.drop_objects_of(device, |device| has_carrier(links, device)),
+            |table, links| table.drop_objects_of(device, |device| has_carrier(links, device)),
         )
     }
 
     fn drop_from_all(
         &mut self,
-        ipv4: impl Fn(&mut ForeignTable<ipnet::Ipv4Net>) -> Vec<ipnet::Ipv4Net>,
-        ipv6: impl Fn(&mut ForeignTable<ipnet::Ipv6Net>) -> Vec<ipnet::Ipv6Net>,
+        ipv4: impl Fn(&mut ForeignTable<ipnet::Ipv4Net>, &Links) -> Vec<ipnet::Ipv4Net>,
+        ipv6: impl Fn(&mut ForeignTable<ipnet::Ipv6Net>, &Links) -> Vec<ipnet::Ipv6Net>,
     ) -> Vec<IpNet> {
         let picture = self.drawn();
+        let links = &picture.links;
         let mut dropped: Vec<IpNet> = Vec::new();
         for table in [&mut picture.ipv4, &mut picture.beside.ipv4] {
-            dropped.extend(ipv4(table).into_iter().map(IpNet::V4));
+            dropped.extend(ipv4(table, links).into_iter().map(IpNet::V4));
         }
         for table in [&mut picture.ipv6, &mut picture.beside.ipv6] {
-            dropped.extend(ipv6(table).into_iter().map(IpNet::V6));
+            dropped.extend(ipv6(table, links).into_iter().map(IpNet::V6));
         }
         dropped
     }
@@ -416,10 +443,7 @@ impl Topology {
     }
 
     pub(crate) fn has_carrier(&self, device: u32) -> bool {
-        self.current
-            .links
-            .get(&device)
-            .is_some_and(|link| link.has_carrier)
+        has_carrier(&self.current.links, device)
     }
 
     pub(crate) fn scopes_mut(&mut self) -> &mut Scopes {

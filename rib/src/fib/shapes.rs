@@ -318,8 +318,8 @@ impl Shapes {
                 KernelAction::Unicast(if object.is_some() { Ways::new() } else { ways? })
             }
         };
-        // A blackhole sends nothing. An address that is not there cannot be preferred: the kernel would refuse the route.
-        let is_here = |source: &IpAddr| topology.addresses().has(*source);
+        // A blackhole sends nothing. What nothing can be sent from cannot be preferred: the kernel would refuse the route.
+        let is_here = |source: &IpAddr| topology.addresses().is_source(*source);
         let source = match action {
             KernelAction::Unicast(_) => self.source[family].filter(is_here),
             KernelAction::Blackhole | KernelAction::Other(_) => None,

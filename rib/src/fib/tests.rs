@@ -7,6 +7,7 @@ mod histories;
 mod host_routes;
 mod learning;
 mod next_hops;
+mod others;
 mod ownership;
 mod refusals;
 mod tunnels;
@@ -76,8 +77,17 @@ fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
         prefix: net(prefix),
         protocol,
         route,
-        is_replacement: false,
-        is_behind: false,
+        how: Arrival::Added,
+    }
+}
+
+fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(prefix),
+        protocol,
+        route,
+        how: Arrival::Replacement,
     }
 }
 
@@ -130,7 +140,13 @@ fn loaded(found: &[KernelEvent]) -> Fib {
 
 fn dump(fib: &mut Fib, found: &[KernelEvent]) {
     let begin = [KernelEvent::DumpBegin];
-    let events = begin.into_iter().chain(node()).chain(found.to_vec());
+    let mut found = found.to_vec();
+    for event in &mut found {
+        if let KernelEvent::Route { how, .. } = event {
+            *how = Arrival::Shown;
+        }
+    }
+    let events = begin.into_iter().chain(node()).chain(found);
     fib.handle_kernel(events.chain([KernelEvent::DumpEnd]));
 }
 

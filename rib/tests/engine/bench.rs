@@ -192,6 +192,7 @@ impl Bench {
                 device: 1,
                 address: IpAddr::from([10, 0, 0, 1]),
                 net: "10.0.0.0/16".parse().unwrap(),
+                is_tentative: false,
             },
             KernelEvent::Route {
                 prefix: "10.0.0.0/16".parse().unwrap(),
@@ -204,8 +205,7 @@ impl Bench {
                     object: None,
                     has_more: false,
                 },
-                is_replacement: false,
-                is_behind: false,
+                how: pipit_rib::fib::Arrival::Added,
             },
             KernelEvent::DumpEnd,
         ];

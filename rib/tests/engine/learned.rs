@@ -33,8 +33,7 @@ fn bench() -> Bench {
             object: None,
             has_more: false,
         },
-        is_replacement: false,
-        is_behind: false,
+        how: pipit_rib::fib::Arrival::Added,
     };
     bench.rib.handle_kernel(bench.now, vec![route]);
     bench.settle();

@@ -161,8 +161,7 @@ fn an_import_filter_that_asks_for_the_interface_follows_the_next_hop() {
                 protocol,
                 table: Table::Ours,
                 route,
-                is_replacement: false,
-                is_behind: false,
+                how: pipit_rib::fib::Arrival::Added,
             },
             false => KernelEvent::RouteGone {
                 prefix,

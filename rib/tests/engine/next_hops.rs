@@ -31,8 +31,7 @@ fn connected(net: &str, device: u32) -> KernelEvent {
             object: None,
             has_more: false,
         },
-        is_replacement: false,
-        is_behind: false,
+        how: pipit_rib::fib::Arrival::Added,
     }
 }
 

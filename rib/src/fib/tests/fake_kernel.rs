@@ -93,8 +93,11 @@ impl FakeKernel {
                     prefix,
                     protocol,
                     route,
-                    is_replacement: old.is_some(),
-                    is_behind: false,
+                    how: if old.is_some() {
+                        Arrival::Replacement
+                    } else {
+                        Arrival::Added
+                    },
                 }
             }
             (Some((protocol, route)), None) => KernelEvent::RouteGone {
@@ -441,8 +444,7 @@ impl FakeKernel {
                         prefix,
                         protocol: *protocol,
                         route: route.clone(),
-                        is_replacement: false,
-                        is_behind: false,
+                        how: Arrival::Shown,
                     })
                     .collect()
             }

@@ -57,6 +57,7 @@ fn address(device: u32, text: &str, peer: &str) -> KernelEvent {
         device,
         address: ip(text),
         net: net(peer),
+        is_tentative: false,
     }
 }
 
@@ -66,7 +67,7 @@ fn c179_a_pods_route_is_told_when_it_comes_and_when_it_goes() {
     assert_eq!(told(&mut fib), [""; 0]);
     fib.handle_kernel([link(7, "cali7", true), route("10.65.1.7/32", 3, pod(7))]);
     assert_eq!(told(&mut fib), ["kernel 10.65.1.7/32 cali7 metric 0"]);
-    fib.handle_kernel([route("10.65.1.7/32", 3, pod(7))]);
+    fib.handle_kernel([replacement("10.65.1.7/32", 3, pod(7))]);
     assert_eq!(told(&mut fib), [""; 0], "nothing new");
     fib.handle_kernel([gone("10.65.1.7/32", 3, pod(7))]);
     assert_eq!(told(&mut fib), ["kernel 10.65.1.7/32 gone"]);

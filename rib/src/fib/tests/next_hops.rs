@@ -28,17 +28,24 @@ fn a_distant_next_hop_is_reached_by_the_gateway_of_its_route() {
         is_onlink: true,
         ..way(Some("203.0.113.1"), 3)
     };
+    let on_device = KernelHop {
+        gateway: None,
+        ..onlink
+    };
     let mut fib = loaded(&[
         route("0.0.0.0/0", STATIC, unicast(&[way(Some("192.0.2.1"), 2)], 0)),
         route("172.16.0.0/12", STATIC, unicast(&[onlink], 50)),
+        route("10.60.0.0/24", STATIC, unicast(&[on_device], 0)),
     ]);
     set(&mut fib, "10.65.2.0/26", Some(via(&[hop("8.8.8.8")], 0)));
     set(&mut fib, "10.65.3.0/26", Some(via(&[hop("172.16.9.9")], 0)));
+    set(&mut fib, "10.65.4.0/26", Some(via(&[hop("10.60.0.7")], 0)));
     assert_eq!(
         written(&mut fib),
         [
             "Create 10.65.2.0/26 via 192.0.2.1 dev 2 metric 0",
             "Create 10.65.3.0/26 via 203.0.113.1 dev 3 onlink metric 0",
+            "Create 10.65.4.0/26 via 10.60.0.7 dev 3 onlink metric 0",
         ]
     );
 }
@@ -55,7 +62,12 @@ fn rfc4271_5_1_3_an_address_of_our_own_is_no_way_out() {
     let own = |present: bool| {
         let (device, address, net) = (2, ip("192.0.2.99"), net("192.0.2.0/24"));
         match present {
-            true => KernelEvent::Address { device, address, net },
+            true => KernelEvent::Address {
+                device,
+                address,
+                net,
+                is_tentative: false,
+            },
             false => KernelEvent::AddressGone { device, address, net },
         }
     };
@@ -131,8 +143,7 @@ fn a_changed_gateway_is_one_replacement_of_what_depends_on_it() {
         prefix: net("172.16.0.0/12"),
         protocol: STATIC,
         route: unicast(&[way(Some("192.0.2.9"), 2)], 0),
-        is_replacement: true,
-        is_behind: false,
+        how: Arrival::Replacement,
     }]);
     assert_eq!(
         written(&mut fib),
@@ -226,6 +237,7 @@ fn rfc4007_6_a_link_local_next_hop_is_on_the_link_of_the_peer_that_has_it() {
             device: 2,
             address: ip("fe80::2"),
             net: net("fe80::/64"),
+            is_tentative: false,
         },
     ]);
     assert_eq!(written(&mut fib), [""; 0]);
@@ -470,6 +482,7 @@ fn an_address_that_no_host_has_is_no_way_out() {
         device: 2,
         address: ip("192.0.2.1"),
         net: net("192.0.2.0/24"),
+        is_tentative: false,
     };
     let mut fib = loaded(&[]);
     assert!(fib.track(ip("192.0.2.255")).is_way());

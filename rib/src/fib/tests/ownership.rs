@@ -208,8 +208,7 @@ fn what_goes_before_an_installed_route_is_named_and_is_no_difference() {
     );
     fib.handle_kernel([gone(BLOCK, STATIC, eth1(7))]);
     assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
-    // `ip route prepend`.
-    fib.handle_kernel([route(BLOCK, STATIC, eth1(8))]);
+    fib.handle_kernel([before(BLOCK, STATIC, eth1(8))]);
     assert_eq!(
         state(&fib, BLOCK),
         Some(("shadowed", Some(reason("this metric too"))))
@@ -229,8 +228,7 @@ fn a_foreign_replacement_of_our_route_is_noticed_and_not_fought() {
         prefix: net(BLOCK),
         protocol: STATIC,
         route: eth1(0),
-        is_replacement: true,
-        is_behind: false,
+        how: Arrival::Replacement,
     }]);
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     dump(&mut fib, &[route(BLOCK, STATIC, eth1(0))]);
@@ -257,8 +255,7 @@ fn a_route_removed_or_changed_by_hand_is_put_right_and_counted() {
         prefix: net(BLOCK),
         protocol: OURS,
         route: eth1(0),
-        is_replacement: true,
-        is_behind: false,
+        how: Arrival::Replacement,
     }]);
     assert_eq!(
         written(&mut fib),
@@ -551,6 +548,7 @@ fn a_preferred_source_is_part_of_the_route_and_changes_by_replacement() {
         device: 2,
         address: ip("192.0.2.1"),
         net: net("192.0.2.0/24"),
+        is_tentative: false,
     }]);
     let ops = fib.poll_batch().unwrap();
     fib.handle_result(&[]);
@@ -567,17 +565,6 @@ fn a_preferred_source_is_part_of_the_route_and_changes_by_replacement() {
     );
 }
 
-fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
-    KernelEvent::Route {
-        table: Table::Ours,
-        prefix: net(prefix),
-        protocol,
-        route,
-        is_replacement: true,
-        is_behind: false,
-    }
-}
-
 #[test]
 fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
     let mut fib = Fib::apart(OURS);
@@ -586,15 +573,14 @@ fn in_a_table_of_our_own_the_main_one_leads_and_is_not_in_the_way() {
             prefix,
             protocol,
             route,
-            is_replacement,
+            how,
             ..
         } => KernelEvent::Route {
             table: Table::Main,
             prefix,
             protocol,
             route,
-            is_replacement,
-            is_behind: false,
+            how,
         },
         other => other,
     };
@@ -733,21 +719,31 @@ fn a_gateway_with_our_number_beside_another_programs_is_removed_and_that_one_loo
     );
 }
 
-/// As `ip route append` writes it, and as a dump shows a second route.
+/// As `ip route append` writes it.
 fn behind(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
     KernelEvent::Route {
         table: Table::Ours,
         prefix: net(prefix),
         protocol,
         route,
-        is_replacement: false,
-        is_behind: true,
+        how: Arrival::Added,
+    }
+}
+
+/// As `ip route prepend` writes it.
+fn before(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    KernelEvent::Route {
+        table: Table::Ours,
+        prefix: net(prefix),
+        protocol,
+        route,
+        how: Arrival::AddedFirst,
     }
 }
 
 #[test]
 fn a_foreign_route_behind_ours_is_not_in_its_way() {
-    let replacement = ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"];
+    let rewritten = ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"];
     let mut fib = loaded(&[]);
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
     written(&mut fib);
@@ -755,11 +751,11 @@ fn a_foreign_route_behind_ours_is_not_in_its_way() {
     fib.handle_kernel([behind(BLOCK, STATIC, other(8)), behind(BLOCK, 80, other(8))]);
     assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
     set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 8)));
-    assert_eq!(written(&mut fib), replacement);
+    assert_eq!(written(&mut fib), rewritten);
     assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
     // Somebody changes ours: it was the first, and is.
-    fib.handle_kernel([super::ownership::replacement(BLOCK, OURS, eth0(8))]);
-    assert_eq!(written(&mut fib), replacement);
+    fib.handle_kernel([replacement(BLOCK, OURS, eth0(8))]);
+    assert_eq!(written(&mut fib), rewritten);
     assert_eq!(fib.poll_event(), None);
     // A dump tells the order too.
     fib.handle_kernel([KernelEvent::Overrun]);
@@ -768,7 +764,7 @@ fn a_foreign_route_behind_ours_is_not_in_its_way() {
         &mut fib,
         &[behind(BLOCK, OURS, eth0(8)), behind(BLOCK, STATIC, other(8))],
     );
-    assert_eq!(written(&mut fib), replacement);
+    assert_eq!(written(&mut fib), rewritten);
     // One with a better metric goes before ours all the same.
     fib.handle_kernel([behind(BLOCK, STATIC, other(7))]);
     assert_eq!(state(&fib, BLOCK).unwrap().0, "shadowed");
@@ -793,7 +789,7 @@ fn ours_behind_a_foreign_route_stays_until_that_goes() {
             dump(&mut fib, &both);
             fib.handle_kernel([gone(BLOCK, 80, other.clone())]);
         } else {
-            fib.handle_kernel([route(BLOCK, STATIC, other.clone())]);
+            fib.handle_kernel([before(BLOCK, STATIC, other.clone())]);
         }
         set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 8)));
         assert!(written(&mut fib).is_empty());
@@ -865,4 +861,33 @@ fn metrics_that_somebody_puts_on_our_route_are_taken_off() {
     set(&mut fib, theirs, Some(via(&[hop("192.0.2.12")], 0)));
     fib.handle_kernel([gone(theirs, STATIC, eth0(0))]);
     assert_eq!(written(&mut fib).len(), 1);
+}
+
+#[test]
+fn a_preferred_source_waits_for_the_end_of_duplicate_address_detection() {
+    let mut fib = loaded(&[]);
+    let source = ip("fd31:1::99");
+    fib.set_source(pipit_bgp::FamilyMap {
+        ipv4: None,
+        ipv6: Some(source),
+    });
+    let event = |is_tentative| KernelEvent::Address {
+        device: 2,
+        address: source,
+        net: net("fd31:1::/64"),
+        is_tentative,
+    };
+    fib.handle_kernel([event(true)]);
+    assert!(fib.is_own(source));
+    set(&mut fib, "fd65::2:0/122", Some(via(&[hop("fd31:1::12")], 0)));
+    let sources = |fib: &mut Fib| -> Vec<Option<IpAddr>> {
+        let ops = fib.poll_batch().unwrap_or_default();
+        fib.handle_result(&[]);
+        ops.iter().map(|op| op.route.source).collect()
+    };
+    assert_eq!(sources(&mut fib), [None]);
+    fib.handle_kernel([event(false)]);
+    assert_eq!(sources(&mut fib), [Some(source)]);
+    fib.handle_kernel([event(true)]);
+    assert_eq!(sources(&mut fib), [None]);
 }

@@ -114,8 +114,7 @@ fn a_route_that_leads_elsewhere_does_not_wait_for_tunl0() {
             prefix: net("172.16.0.0/12"),
             protocol: STATIC,
             route,
-            is_replacement: true,
-            is_behind: false,
+            how: Arrival::Replacement,
         }
     };
     let mut fib = loaded(&[gateway("192.0.2.1")]);

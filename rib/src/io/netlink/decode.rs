@@ -10,7 +10,7 @@ use netlink_packet_core::NlasIterator;
 use netlink_packet_route::link::LinkFlags;
 use smallvec::SmallVec;
 
-use crate::fib::{KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent, Table};
+use crate::fib::{Arrival, KernelAction, KernelEvent, KernelHop, KernelRoute, ObjectContent, Table};
 use crate::io::netlink::MAIN;
 
 /// Length of struct nlmsghdr.
@@ -39,10 +39,12 @@ const NEXT_HOP_LEN: usize = 8;
 /// NLMSG_DONE and NLMSG_ERROR.
 const DONE: u16 = 3;
 const ERROR: u16 = 2;
-/// NLM_F_REPLACE, NLM_F_CREATE and NLM_F_APPEND of a notification, and NLM_F_DUMP_INTR of a dump's part.
+/// NLM_F_REPLACE and its neighbours of a notification, NLM_F_MULTI and NLM_F_DUMP_INTR of a dump's part.
 const REPLACE: u16 = 0x100;
+const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
+const MULTI: u16 = 2;
 const DUMP_INTERRUPTED: u16 = 0x10;
 /// RTM_F_CLONED: a cached copy of another route.
 const CLONED: u32 = 0x200;
@@ -102,6 +104,18 @@ impl Message<'_> {
         word(self.body, 0).map(|error| (error as i32).wrapping_neg())
     }
 
+    /// IPv4 says EXCL of a route that has its prefix and metric to itself, and APPEND of one that follows others.
+    fn arrival(&self, prefix: IpNet) -> Arrival {
+        match self.flags {
+            flags if flags & MULTI != 0 => Arrival::Shown,
+            flags if flags & REPLACE != 0 => Arrival::Replacement,
+            flags if prefix.addr().is_ipv4() && flags & (EXCL | CREATE | APPEND) == CREATE => {
+                Arrival::AddedFirst
+            }
+            _ => Arrival::Added,
+        }
+    }
+
     /// What the message means for the FIB, if anything. `ours`: the table that we write to.
     pub(super) fn event(&self, ours: u32) -> Option<KernelEvent> {
         match self.kind {
@@ -112,8 +126,7 @@ impl Message<'_> {
                     prefix,
                     protocol,
                     route,
-                    is_replacement: self.flags & REPLACE != 0,
-                    is_behind: self.flags & APPEND != 0 || self.flags & (REPLACE | CREATE) == 0,
+                    how: self.arrival(prefix),
                 })
             }
             libc::RTM_DELROUTE => {
@@ -131,7 +144,12 @@ impl Message<'_> {
             RTM_DELNEXTHOP => object_id(self.body).map(|id| KernelEvent::ObjectGone { id }),
             libc::RTM_NEWADDR => {
                 let (device, address, net) = interface_address(self.body)?;
-                Some(KernelEvent::Address { device, address, net })
+                Some(KernelEvent::Address {
+                    device,
+                    address,
+                    net,
+                    is_tentative: is_tentative(self.body),
+                })
             }
             libc::RTM_DELADDR => {
                 let (device, address, net) = interface_address(self.body)?;
@@ -228,10 +246,21 @@ fn interface_address(body: &[u8]) -> Option<(u32, IpAddr, IpNet)> {
     Some((device, local.unwrap_or(peer), net))
 }
 
+/// Whether nothing can be sent from an address: duplicate address detection is under way and not ahead of its end
+/// (RFC 4429), or has failed.
+fn is_tentative(body: &[u8]) -> bool {
+    let wide = attributes(body.get(ADDRESS_HEADER_LEN..).unwrap_or_default())
+        .find(|(kind, _)| *kind == libc::IFA_FLAGS)
+        .and_then(|(_, value)| word(value, 0));
+    let flags = wide.or(body.get(2).map(|&flags| flags.into())).unwrap_or(0);
+    let is_set = |flag: u32| flags & flag != 0;
+    is_set(libc::IFA_F_DADFAILED) || (is_set(libc::IFA_F_TENTATIVE) && !is_set(libc::IFA_F_OPTIMISTIC))
+}
+
 /// `None` for routes that do not concern the FIB: other tables, cached clones, routes for some kinds of service or
 /// some sources only.
 fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
-    let &[family, len, source_len, tos, in_table, protocol, _scope, kind, ..] = body else {
+    let &[family, len, source_len, tos, in_table, protocol, scope, kind, ..] = body else {
         return None;
     };
     let flags = word(body, 8)?;
@@ -258,7 +287,9 @@ fn route(body: &[u8], ours: u32) -> Option<(Table, IpNet, u8, KernelRoute)> {
     let (metric, source, object, has_more) = (parts.metric, parts.source, parts.object, parts.has_more);
     let destination = parts.destination;
     let action = match kind {
-        libc::RTN_UNICAST => KernelAction::Unicast(parts.hops(flags)),
+        libc::RTN_UNICAST => {
+            KernelAction::Unicast(parts.hops(flags, !is_ipv6 && scope < libc::RT_SCOPE_LINK))
+        }
         libc::RTN_BLACKHOLE => KernelAction::Blackhole,
         other => KernelAction::Other(other),
     };
@@ -309,8 +340,9 @@ impl Parts {
         Some(())
     }
 
-    /// The next hops in the order in which `Shapes` has them.
-    fn hops(self, flags: u32) -> SmallVec<[KernelHop; 1]> {
+    /// The next hops in the order in which `Shapes` has them. `is_wide`: of an IPv4 route on the link whose scope is
+    /// wider than the link the kernel takes no gateway, unless that is said to be on the link.
+    fn hops(self, flags: u32, is_wide: bool) -> SmallVec<[KernelHop; 1]> {
         let mut hops = self.multipath;
         if hops.is_empty() {
             hops.push(KernelHop {
@@ -320,6 +352,9 @@ impl Parts {
                 is_onlink: flags as u8 & ONLINK != 0,
                 weight: 1,
             });
+        }
+        for hop in &mut hops {
+            hop.is_onlink |= is_wide && hop.gateway.is_none();
         }
         hops.sort_unstable();
         hops
@@ -394,171 +429,4 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fib::{FibOp, FibOpKind};
-    use crate::io::netlink::encode::Encoder;
-
-    fn hop(gateway: &str, device: u32, weight: u8, is_onlink: bool) -> KernelHop {
-        KernelHop {
-            gateway: Some(gateway.parse().unwrap()),
-            device,
-            is_onlink,
-            weight,
-        }
-    }
-
-    fn samples() -> Vec<FibOp> {
-        let unicast = |hops: &[KernelHop]| KernelAction::Unicast(hops.iter().copied().collect());
-        let two = [hop("192.0.2.1", 2, 1, false), hop("192.0.2.9", 3, 7, true)];
-        [
-            ("10.1.0.0/24", KernelAction::Blackhole, 0),
-            ("0.0.0.0/0", unicast(&[hop("192.0.2.1", 2, 1, false)]), 7),
-            ("10.1.0.0/26", unicast(&[hop("192.0.2.1", 2, 1, true)]), u32::MAX),
-            ("10.1.0.64/26", unicast(&two), 100),
-            ("10.1.0.128/26", unicast(&[hop("fe80::1", 2, 1, false)]), 0),
-            ("fd00:1::/64", unicast(&[hop("fe80::1", 9, 1, false)]), 1024),
-            ("fd00:2::/64", KernelAction::Blackhole, 1024),
-        ]
-        .into_iter()
-        .map(|(prefix, action, metric)| FibOp {
-            prefix: prefix.parse().unwrap(),
-            kind: FibOpKind::Replace,
-            protocol: 12,
-            route: KernelRoute {
-                object: None,
-                has_more: false,
-                source: (metric == 100).then(|| "192.0.2.5".parse().unwrap()),
-                action,
-                metric,
-            },
-        })
-        .collect()
-    }
-
-    #[test]
-    fn what_is_encoded_is_decoded_again() {
-        for table in [254, 1000] {
-            let mut encoder = Encoder::new(table);
-            for (at, op) in samples().iter().enumerate() {
-                encoder.append(at as u32, false, op);
-            }
-            let events: Vec<_> = messages(encoder.bytes())
-                .map(|message| message.event(table))
-                .collect();
-            let expected: Vec<_> = samples()
-                .into_iter()
-                .map(|op| {
-                    Some(KernelEvent::Route {
-                        table: Table::Ours,
-                        prefix: op.prefix,
-                        protocol: 12,
-                        route: op.route,
-                        is_replacement: true,
-                        is_behind: false,
-                    })
-                })
-                .collect();
-            assert_eq!(events, expected);
-            // For somebody with another table only the main one counts.
-            let is_main = |message: Message<'_>| {
-                matches!(
-                    message.event(255),
-                    Some(KernelEvent::Route {
-                        table: Table::Main,
-                        ..
-                    })
-                )
-            };
-            assert!(messages(encoder.bytes()).all(|message| is_main(message) == (table == MAIN)));
-        }
-    }
-
-    #[test]
-    fn objects_that_are_encoded_are_decoded_again() {
-        for (at, content) in [
-            ObjectContent::Hop(hop("192.0.2.1", 2, 1, false)),
-            ObjectContent::Hop(hop("fe80::1", 2, 1, true)),
-            ObjectContent::Group([(7, 1), (8, 255)].into_iter().collect()),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let op = crate::fib::ObjectOp {
-                id: 70 + at as u32,
-                kind: FibOpKind::Create,
-                protocol: 12,
-                content: content.clone(),
-            };
-            let mut encoder = Encoder::new(254);
-            encoder.append_object(1, true, &op);
-            let events: Vec<_> = messages(encoder.bytes())
-                .map(|message| message.event(254))
-                .collect();
-            let (id, protocol) = (op.id, op.protocol);
-            let expected = KernelEvent::Object {
-                id,
-                protocol,
-                content,
-            };
-            assert_eq!(events, [Some(expected)]);
-            for end in 0..encoder.bytes().len() {
-                assert_eq!(messages(&encoder.bytes()[..end]).count(), 0);
-            }
-        }
-    }
-
-    #[test]
-    fn what_pipit_never_writes_is_noticed_and_what_the_kernel_always_says_is_not() {
-        // A route, with one attribute more.
-        let has_more = |kind: u16, value: &[u8]| {
-            let mut encoder = Encoder::new(254);
-            encoder.append(1, false, &samples()[5]);
-            let mut bytes = encoder.bytes().to_vec();
-            bytes.extend((4 + value.len() as u16).to_ne_bytes());
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(value);
-            let len = bytes.len() as u32;
-            bytes[..4].copy_from_slice(&len.to_ne_bytes());
-            let event = messages(&bytes).next().unwrap().event(254);
-            let Some(KernelEvent::Route { route, .. }) = event else {
-                panic!("a route");
-            };
-            route.has_more
-        };
-        let cache_info = |expiry: u32| [[0; 8].as_slice(), &expiry.to_ne_bytes(), &[0; 20]].concat();
-        let mtu = [8, 0, 2, 0, 0x14, 5, 0, 0];
-        assert!(has_more(libc::RTA_METRICS, &mtu) && !has_more(libc::RTA_METRICS, &[]));
-        assert!(has_more(RTA_PREF, &[1]) && !has_more(RTA_PREF, &[0]));
-        assert!(has_more(libc::RTA_CACHEINFO, &cache_info(9)));
-        assert!(!has_more(libc::RTA_CACHEINFO, &cache_info(0)));
-        assert!(has_more(libc::RTA_FLOW, &[7, 0, 0, 0]));
-        // struct rtnexthop, then its gateway and its realm.
-        let hop = |realm: &[u8]| {
-            let len = 16 + realm.len() as u16;
-            let gateway = [8, 0, 5, 0, 192, 0, 2, 1];
-            [&len.to_ne_bytes(), [0, 0, 2, 0, 0, 0].as_slice(), &gateway, realm].concat()
-        };
-        assert!(!has_more(libc::RTA_MULTIPATH, &hop(&[])));
-        assert!(has_more(libc::RTA_MULTIPATH, &hop(&[8, 0, 11, 0, 7, 0, 0, 0])));
-    }
-
-    #[test]
-    fn no_cut_and_no_flipped_octet_panics_or_loops() {
-        let mut encoder = Encoder::new(254);
-        for (at, op) in samples().iter().enumerate() {
-            encoder.append(at as u32, true, op);
-        }
-        let bytes = encoder.bytes().to_vec();
-        for at in 0..bytes.len() {
-            let whole = messages(&bytes[..at]).filter_map(|message| message.event(254));
-            assert!(whole.count() <= samples().len());
-            for value in [0, 1, 3, 4, 0x7f, 0x80, 0xff] {
-                let mut damaged = bytes.clone();
-                damaged[at] = value;
-                let events = messages(&damaged).filter_map(|message| message.event(254));
-                assert!(events.count() <= bytes.len() / HEADER_LEN);
-            }
-        }
-    }
-}
+mod tests;
