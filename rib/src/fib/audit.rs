@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::fib::entry::Flag;
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelEvent, Table};
-use crate::fib::plan::{Refusal, desired};
+use crate::fib::plan::desired;
 use crate::fib::shapes::Shapes;
 use crate::fib::view::{FibView, route_words};
 use crate::fib::{Fib, FibPrefix};
@@ -109,13 +109,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);
         let is_stale = entry.is_some_and(|entry| entry.has(Flag::Adopted)) && !fib.may_sweep;
-        let is_taken = matches!(self.exceptions.refused.get(&prefix), Some(Refusal::Taken));
         let (problem, action, reason) = match (in_place, is_stale) {
-            (Some(_), _) if is_taken => (
-                "conflict",
-                "wait",
-                Some("behind another program's with this metric"),
-            ),
             (Some(_), _) => ("different", "replace", None),
             (None, true) => ("stale", "wait", Some("of an earlier run; not wanted so far")),
             (None, false) => ("unexpected", "delete", None),

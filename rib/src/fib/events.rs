@@ -83,8 +83,9 @@ impl Fib {
                     self.own_route(prefix, &authored.without_hops(), is_replacement);
                 } else {
                     self.topology.objects_mut().fill(&mut authored);
+                    let authored = essential(authored);
                     if table == Table::Ours {
-                        self.rank(prefix, authored.route.metric, is_behind && !is_replacement);
+                        self.rank(prefix, &authored, is_behind && !is_replacement);
                     }
                     self.foreign_route(table, prefix, authored, is_replacement);
                 }
@@ -212,10 +213,12 @@ impl Fib {
 
     /// Of IPv4 routes with one prefix and metric the first is in force, and is what a replacement hits. Another
     /// program's came; `is_behind`: after all others.
-    fn rank(&mut self, prefix: IpNet, metric: u32, is_behind: bool) {
-        if let IpNet::V4(net) = prefix {
-            let is_alone = !self.topology.is_held(prefix, metric);
-            self.ipv4.rank(net, metric, is_behind, is_alone, &self.shapes);
+    fn rank(&mut self, prefix: IpNet, foreign: &Authored, is_behind: bool) {
+        if let IpNet::V4(prefix) = prefix {
+            let metric = foreign.route.metric;
+            // A dump may show what an event told just before.
+            let is_alone = !self.topology.has_beside(prefix, foreign);
+            self.ipv4.rank(prefix, metric, is_behind, is_alone, &self.shapes);
         }
     }
 
@@ -232,9 +235,7 @@ impl Fib {
         if !is_replacement {
             self.joined_route(table, prefix, &foreign.route, false);
         }
-        let is_new = self
-            .topology
-            .add_route(table, prefix, essential(foreign), is_replacement);
+        let is_new = self.topology.add_route(table, prefix, foreign, is_replacement);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }

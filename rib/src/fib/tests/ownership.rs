@@ -718,37 +718,51 @@ fn a_foreign_route_behind_ours_is_not_in_its_way() {
 }
 
 #[test]
-fn ours_behind_a_foreign_route_stays_until_that_goes() {
-    let mut fib = loaded(&[]);
-    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
-    written(&mut fib);
+fn ours_behind_a_foreign_route_is_not_replaced_but_written_when_that_goes() {
     let other = unicast(&[way(Some("192.0.2.99"), 2)], 8);
-    let is_seen_by_dump = [false, true];
-    for by_dump in is_seen_by_dump {
+    for by_dump in [false, true] {
+        let mut fib = loaded(&[]);
+        set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+        written(&mut fib);
         if by_dump {
             fib.handle_kernel([KernelEvent::Overrun]);
             assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
-            let both = [
+            let all = [
                 behind(BLOCK, STATIC, other.clone()),
                 behind(BLOCK, OURS, eth0(8)),
                 behind(BLOCK, 80, other.clone()),
             ];
-            dump(&mut fib, &both);
+            dump(&mut fib, &all);
             fib.handle_kernel([gone(BLOCK, 80, other.clone())]);
         } else {
             fib.handle_kernel([route(BLOCK, STATIC, other.clone())]);
         }
+        assert_eq!(state(&fib, BLOCK).unwrap().0, "shadowed");
         set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 8)));
-        assert!(written(&mut fib).is_empty());
+        assert_eq!(
+            written(&mut fib),
+            ["Delete 10.65.2.0/26 via 192.0.2.12 dev 2 metric 8"]
+        );
         assert_eq!(state(&fib, BLOCK).unwrap().0, "conflict");
         fib.handle_kernel([gone(BLOCK, STATIC, other.clone())]);
         assert_eq!(
             written(&mut fib),
-            ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"]
+            ["Create 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"]
         );
-        set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
-        written(&mut fib);
     }
+}
+
+/// The event comes between the parts of a dump, before ours is shown.
+#[test]
+fn a_foreign_route_that_is_appended_during_a_dump_is_behind_ours() {
+    let mut fib = loaded(&[]);
+    set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+    written(&mut fib);
+    fib.handle_kernel([KernelEvent::Overrun]);
+    assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
+    let other = behind(BLOCK, STATIC, unicast(&[way(Some("192.0.2.99"), 2)], 8));
+    dump(&mut fib, &[other.clone(), behind(BLOCK, OURS, eth0(8)), other]);
+    assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
 }
 
 #[test]
