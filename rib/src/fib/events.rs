@@ -81,6 +81,9 @@ impl Fib {
                 let mut authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     self.own_route(prefix, &authored.without_hops(), is_replacement);
+                    if !is_replacement && !is_behind {
+                        self.lead(prefix, &authored);
+                    }
                 } else {
                     self.topology.objects_mut().fill(&mut authored);
                     let authored = essential(authored);
@@ -219,6 +222,16 @@ impl Fib {
             // A dump may show what an event told just before.
             let is_alone = !self.topology.has_beside(prefix, foreign);
             self.ipv4.rank(prefix, metric, is_behind, is_alone, &self.shapes);
+        }
+    }
+
+    /// Somebody wrote one with our number, before all others.
+    fn lead(&mut self, prefix: IpNet, found: &Authored) {
+        if let IpNet::V4(prefix) = prefix
+            && self.topology.has_beside(prefix, found)
+        {
+            self.ipv4
+                .rank(prefix, found.route.metric, true, true, &self.shapes);
         }
     }
 

@@ -752,6 +752,30 @@ fn ours_behind_a_foreign_route_is_not_replaced_but_written_when_that_goes() {
     }
 }
 
+#[test]
+fn a_route_with_our_number_that_is_put_before_a_foreign_one_is_the_first() {
+    let other = unicast(&[way(Some("192.0.2.99"), 2)], 8);
+    for is_appended in [false, true] {
+        let mut fib = loaded(&[route(BLOCK, STATIC, other.clone())]);
+        set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
+        assert!(written(&mut fib).is_empty());
+        if is_appended {
+            fib.handle_kernel([behind(BLOCK, OURS, eth1(8))]);
+            assert_eq!(
+                written(&mut fib),
+                ["Delete 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"]
+            );
+        } else {
+            fib.handle_kernel([route(BLOCK, OURS, eth1(8))]);
+            assert_eq!(
+                written(&mut fib),
+                ["Replace 10.65.2.0/26 via 192.0.2.12 dev 2 metric 8"]
+            );
+            assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
+        }
+    }
+}
+
 /// The event comes between the parts of a dump, before ours is shown.
 #[test]
 fn a_foreign_route_that_is_appended_during_a_dump_is_behind_ours() {
