@@ -1,6 +1,7 @@
 use super::*;
 
 mod audit;
+mod beside;
 mod fake_kernel;
 mod histories;
 mod host_routes;
