@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::fib::family_fib::FamilyFib;
 use crate::fib::kernel::{Authored, KernelEvent, Table};
-use crate::fib::plan::{Refusal, desired, is_kept};
+use crate::fib::plan::{desired, is_kept};
 use crate::fib::shapes::Shapes;
 use crate::fib::view::{FibView, KEPT, route_words};
 use crate::fib::{Fib, FibPrefix};
@@ -119,14 +119,8 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         let in_place = wanted.filter(|wanted| wanted.route.metric == found.route.metric);
         let is_stale = entry.is_some_and(|entry| is_kept(entry, &fib.shapes));
-        let is_taken = matches!(self.exceptions.refused.get(&prefix), Some(Refusal::Taken));
         let (problem, action, reason) = match (in_place, is_stale) {
             (Some(_), true) => ("stale", "wait", Some(KEPT)),
-            (Some(_), false) if is_taken => (
-                "conflict",
-                "wait",
-                Some("behind another program's with this metric"),
-            ),
             (Some(_), false) => ("different", "replace", None),
             (None, true) => ("stale", "wait", Some("of an earlier run; not wanted so far")),
             (None, false) => ("unexpected", "delete", None),

@@ -92,10 +92,14 @@ impl Fib {
                 let mut authored = Authored { protocol, route };
                 if table == Table::Ours && self.protocols.are_ours(protocol) {
                     self.own_route(prefix, &authored.without_hops(), how == Arrival::Replacement);
+                    if how == Arrival::AddedFirst {
+                        self.lead(prefix, &authored);
+                    }
                 } else {
                     self.topology.objects_mut().fill(&mut authored);
+                    let authored = essential(authored);
                     if table == Table::Ours {
-                        self.rank(prefix, authored.route.metric, how);
+                        self.rank(prefix, &authored, how);
                     }
                     self.foreign_route(table, prefix, authored, how);
                 }
@@ -233,11 +237,23 @@ impl Fib {
 
     /// Of IPv4 routes with one prefix and metric the first is in force, and is what a replacement hits. Another
     /// program's came.
-    fn rank(&mut self, prefix: IpNet, metric: u32, how: Arrival) {
-        if let IpNet::V4(net) = prefix {
+    fn rank(&mut self, prefix: IpNet, foreign: &Authored, how: Arrival) {
+        if let IpNet::V4(prefix) = prefix {
+            let metric = foreign.route.metric;
             let is_behind = matches!(how, Arrival::Added | Arrival::Shown);
-            let is_alone = !self.topology.is_held(prefix, metric);
-            self.ipv4.rank(net, metric, is_behind, is_alone, &self.shapes);
+            // A dump may show what an event told just before.
+            let is_alone = !self.topology.has_beside(prefix, foreign);
+            self.ipv4.rank(prefix, metric, is_behind, is_alone, &self.shapes);
+        }
+    }
+
+    /// Somebody wrote one with our number, before all others.
+    fn lead(&mut self, prefix: IpNet, found: &Authored) {
+        if let IpNet::V4(prefix) = prefix
+            && self.topology.has_beside(prefix, found)
+        {
+            self.ipv4
+                .rank(prefix, found.route.metric, true, true, &self.shapes);
         }
     }
 
@@ -255,7 +271,7 @@ impl Fib {
         if !is_replacement {
             self.joined_route(table, prefix, &foreign.route);
         }
-        let change = self.topology.add_route(table, prefix, essential(foreign), how);
+        let change = self.topology.add_route(table, prefix, foreign, how);
         if is_replacement && table == Table::Ours {
             self.own_route_gone(prefix, metric, None);
         }

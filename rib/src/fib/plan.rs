@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use ipnet::IpNet;
-use pipit_bgp::Family;
 use smallvec::SmallVec;
 
 use crate::fib::FibPrefix;
@@ -128,16 +127,12 @@ impl<P: FibPrefix> Exceptions<P> {
             self.prefer(prefix, entry, counts, shapes.metric(route), shapes);
             // What is there now may be as good as what was.
             wanted = desired(entry, shapes);
+            // A replacement would hit whichever route of this metric comes first. What we have behind that, or under
+            // another metric, is out of date, and goes.
             let is_in_place = entry.actual() == wanted;
             if !is_in_place && self.is_in_the_way(prefix, route, around) {
                 self.refuse(prefix, entry, Refusal::Taken);
-                // A replacement would hit the other program's route. What we have behind it does no harm, and is put
-                // right when that goes; under another metric it is out of date, and goes. Of IPv6 routes with one
-                // metric the kernel makes one.
-                let is_behind = |actual: &RouteId| {
-                    P::FAMILY == Family::Ipv4Unicast && shapes.metric(*actual) == shapes.metric(route)
-                };
-                wanted = entry.actual().filter(is_behind);
+                wanted = None;
             }
         }
         let change = match (wanted, entry.actual()) {

@@ -312,16 +312,7 @@ impl Topology {
 
     /// Somebody else's route with this prefix and metric.
     pub(crate) fn conflict(&self, prefix: IpNet, metric: u32) -> Option<&Authored> {
-        self.holder(&self.current, prefix, metric)
-    }
-
-    /// Whether there is one as far as the dump under way has shown, or events since the last one.
-    pub(crate) fn is_held(&self, prefix: IpNet, metric: u32) -> bool {
-        let drawn = self.incoming.as_ref().unwrap_or(&self.current);
-        self.holder(drawn, prefix, metric).is_some()
-    }
-
-    fn holder<'a>(&self, picture: &'a Picture, prefix: IpNet, metric: u32) -> Option<&'a Authored> {
+        let picture = &self.current;
         match (prefix, self.is_apart) {
             (IpNet::V4(prefix), false) => picture.ipv4.holder(prefix, metric),
             (IpNet::V6(prefix), false) => picture.ipv6.holder(prefix, metric),
@@ -338,6 +329,18 @@ impl Topology {
             true => (&picture.beside.ipv4, &picture.beside.ipv6),
         };
         ipv4.is_carried(protocol) || ipv6.is_carried(protocol)
+    }
+
+    /// Whether a program has another route than this one with its metric, as far as the dump under way has shown, or
+    /// events since the last one.
+    pub(crate) fn has_beside(&self, prefix: ipnet::Ipv4Net, route: &Authored) -> bool {
+        let picture = self.incoming.as_ref().unwrap_or(&self.current);
+        let table = match self.is_apart {
+            true => &picture.beside.ipv4,
+            false => &picture.ipv4,
+        };
+        let mut routes = table.routes(prefix);
+        routes.any(|other| other.route.metric == route.route.metric && other != route)
     }
 
     /// Somebody else's route to this prefix that packets take instead of one with this metric, or may: the kernel asks

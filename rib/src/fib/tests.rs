@@ -1,6 +1,7 @@
 use super::*;
 
 mod audit;
+mod beside;
 mod covered;
 mod fake_kernel;
 mod histories;
