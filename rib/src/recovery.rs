@@ -229,8 +229,9 @@ impl Recovery {
             .collect()
     }
 
-    /// What our own recovery has just come to; to be asked until it says nothing.
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<Step> {
+    /// What our own recovery has just come to; to be asked until it says nothing. `has_adopted`: there is something
+    /// that a sweep would take away or change.
+    pub(crate) fn poll(&mut self, now: Instant, has_adopted: bool) -> Option<Step> {
         let own = self.own.as_mut()?;
         own.looked = now;
         own.absent.retain(|_, wait| now < wait.sweep);
@@ -239,7 +240,8 @@ impl Recovery {
             own.is_announced = true;
             return Some(Step::Announce);
         }
-        let is_over = own.is_announced && own.waits().next().is_none() && own.no_sweep_before <= now;
+        let may_sweep = own.no_sweep_before <= now || !has_adopted;
+        let is_over = own.is_announced && own.waits().next().is_none() && may_sweep;
         is_over.then(|| {
             self.own = None;
             Step::Sweep
@@ -274,7 +276,7 @@ mod tests {
     }
 
     fn steps(recovery: &mut Recovery, now: Instant) -> Vec<Step> {
-        std::iter::from_fn(|| recovery.poll(now)).collect()
+        std::iter::from_fn(|| recovery.poll(now, true)).collect()
     }
 
     #[test]
@@ -304,6 +306,13 @@ mod tests {
         assert_eq!(steps(&mut recovery, now), [Step::Announce]);
         assert_eq!(recovery.next_deadline(), Some(now + PATIENCE));
         assert_eq!(steps(&mut recovery, now + PATIENCE), [Step::Sweep]);
+        recovery.begin(now, [], true);
+        assert_eq!(recovery.poll(now, false), Some(Step::Announce));
+        assert_eq!(
+            recovery.poll(now, false),
+            Some(Step::Sweep),
+            "there is nothing to sweep"
+        );
     }
 
     #[test]

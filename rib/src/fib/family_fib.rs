@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     prefixes: Vec<u32>,
+    /// Entries of an earlier run that nothing has confirmed yet.
+    adopted: usize,
     /// One has become nobody's since that was last asked.
     has_abandoned: bool,
 }
@@ -44,6 +46,12 @@ impl Counts {
             self.prefixes[at] += 1;
         }
         entry.set_actual(new);
+    }
+
+    fn set_adopted(&mut self, entry: &mut Entry, is_adopted: bool) {
+        self.adopted -= usize::from(entry.has(Flag::Adopted));
+        self.adopted += usize::from(is_adopted);
+        entry.put(Flag::Adopted, is_adopted);
     }
 }
 
@@ -83,7 +91,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         }
         entry.set_wanted(wanted);
         if wanted.is_some() && !is_kept(entry, shapes) {
-            entry.put(Flag::Adopted, false);
+            self.counts.set_adopted(entry, false);
         }
         if entry.has(Flag::Refused) {
             entry.put(Flag::Refused, false);
@@ -129,6 +137,11 @@ impl<P: FibPrefix> FamilyFib<P> {
         actual.is_some_and(|actual| shapes.metric(actual) == metric)
     }
 
+    /// Whether something of an earlier run is there that nothing has confirmed yet.
+    pub(crate) fn has_adopted(&self) -> bool {
+        self.counts.adopted > 0
+    }
+
     pub(crate) fn has_dirty(&self) -> bool {
         !self.dirty.is_empty()
     }
@@ -162,7 +175,7 @@ impl<P: FibPrefix> FamilyFib<P> {
     pub(crate) fn sweep(&mut self) {
         for (id, entry) in self.entries.iter_mut() {
             if entry.wanted().is_none() || entry.has(Flag::Adopted) {
-                entry.put(Flag::Adopted, false);
+                self.counts.set_adopted(entry, false);
                 mark(&mut self.dirty, id, entry);
             }
         }
@@ -317,7 +330,7 @@ impl<P: FibPrefix> FamilyFib<P> {
         let shapes = around.shapes;
         let (id, entry) = self.entries.get_or_insert_with(prefix, || {
             let mut entry = Entry::default();
-            entry.put(Flag::Adopted, !around.may_sweep);
+            self.counts.set_adopted(&mut entry, !around.may_sweep);
             entry
         });
         if entry.has(Flag::InFlight) {
@@ -440,7 +453,7 @@ impl<P: FibPrefix> FamilyFib<P> {
             if entry.has(Flag::Delayed) || is_kept(entry, around.shapes) {
                 continue;
             }
-            entry.put(Flag::Adopted, false);
+            self.counts.set_adopted(entry, false);
             let before = planned.len();
             let exceptions = &mut self.exceptions;
             let is_retry = exceptions.retry((id, prefix), entry, around.shapes, planned);

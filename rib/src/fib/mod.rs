@@ -231,6 +231,11 @@ impl Fib {
         }
     }
 
+    /// Whether routes of an earlier life are there that nothing has confirmed yet, or may be: a dump will tell.
+    pub(crate) fn has_adopted(&self) -> bool {
+        self.dump != Dump::Done || self.ipv4.has_adopted() || self.ipv6.has_adopted()
+    }
+
     /// Reports changes of how an address is reached from now on; how it is reached now.
     pub fn track(&mut self, address: IpAddr) -> Reachability {
         let reachability = self.topology.reachability(address);

@@ -332,7 +332,7 @@ impl Rib {
     }
 
     fn check_recovery(&mut self, now: Instant) {
-        while let Some(step) = self.recovery.poll(now) {
+        while let Some(step) = self.recovery.poll(now, self.shared.fib.has_adopted()) {
             match step {
                 Step::Announce => {
                     self.ipv4.release_end_of_rib();

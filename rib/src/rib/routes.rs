@@ -151,6 +151,8 @@ impl Rib {
             }
         }
         self.settle();
+        // They may be the last that the earlier run had.
+        self.check_recovery(now);
         self.check_limits(id, source);
     }
 
