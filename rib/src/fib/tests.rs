@@ -72,24 +72,29 @@ fn unicast(ways: &[KernelHop], metric: u32) -> KernelRoute {
     }
 }
 
-fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+/// The kernel tells of a route.
+fn told(how: Arrival, prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
     KernelEvent::Route {
         table: Table::Ours,
         prefix: net(prefix),
         protocol,
         route,
-        how: Arrival::Added,
+        how,
     }
 }
 
+/// Behind all others with its metric, if there are any.
+fn route(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    told(Arrival::Added, prefix, protocol, route)
+}
+
 fn replacement(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
-    KernelEvent::Route {
-        table: Table::Ours,
-        prefix: net(prefix),
-        protocol,
-        route,
-        how: Arrival::Replacement,
-    }
+    told(Arrival::Replacement, prefix, protocol, route)
+}
+
+/// As `ip route prepend` writes it.
+fn before(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
+    told(Arrival::AddedFirst, prefix, protocol, route)
 }
 
 fn gone(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {

@@ -89,28 +89,6 @@ fn a_gateway_with_our_number_beside_another_programs_is_removed_and_that_one_loo
     );
 }
 
-/// As `ip route append` writes it, and as a dump shows a second route.
-fn behind(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
-    KernelEvent::Route {
-        table: Table::Ours,
-        prefix: net(prefix),
-        protocol,
-        route,
-        how: Arrival::Added,
-    }
-}
-
-/// As `ip route prepend` writes it.
-pub(super) fn before(prefix: &str, protocol: u8, route: KernelRoute) -> KernelEvent {
-    KernelEvent::Route {
-        table: Table::Ours,
-        prefix: net(prefix),
-        protocol,
-        route,
-        how: Arrival::AddedFirst,
-    }
-}
-
 #[test]
 fn a_foreign_route_behind_ours_is_not_in_its_way() {
     let expected = ["Replace 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"];
@@ -118,7 +96,7 @@ fn a_foreign_route_behind_ours_is_not_in_its_way() {
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
     written(&mut fib);
     let other = |metric| unicast(&[way(Some("192.0.2.99"), 2)], metric);
-    fib.handle_kernel([behind(BLOCK, STATIC, other(8)), behind(BLOCK, 80, other(8))]);
+    fib.handle_kernel([route(BLOCK, STATIC, other(8)), route(BLOCK, 80, other(8))]);
     assert_eq!(state(&fib, BLOCK), Some(("installed", None)));
     set(&mut fib, BLOCK, Some(via(&[hop("198.51.100.7")], 8)));
     assert_eq!(written(&mut fib), expected);
@@ -132,11 +110,11 @@ fn a_foreign_route_behind_ours_is_not_in_its_way() {
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     dump(
         &mut fib,
-        &[behind(BLOCK, OURS, eth0(8)), behind(BLOCK, STATIC, other(8))],
+        &[route(BLOCK, OURS, eth0(8)), route(BLOCK, STATIC, other(8))],
     );
     assert_eq!(written(&mut fib), expected);
     // One with a better metric goes before ours all the same.
-    fib.handle_kernel([behind(BLOCK, STATIC, other(7))]);
+    fib.handle_kernel([route(BLOCK, STATIC, other(7))]);
     assert_eq!(state(&fib, BLOCK).unwrap().0, "shadowed");
 }
 
@@ -151,9 +129,9 @@ fn ours_behind_a_foreign_route_is_not_replaced_but_written_when_that_goes() {
             fib.handle_kernel([KernelEvent::Overrun]);
             assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
             let all = [
-                behind(BLOCK, STATIC, other.clone()),
-                behind(BLOCK, OURS, eth0(8)),
-                behind(BLOCK, 80, other.clone()),
+                route(BLOCK, STATIC, other.clone()),
+                route(BLOCK, OURS, eth0(8)),
+                route(BLOCK, 80, other.clone()),
             ];
             dump(&mut fib, &all);
             fib.handle_kernel([gone(BLOCK, 80, other.clone())]);
@@ -183,7 +161,7 @@ fn a_route_with_our_number_that_is_put_before_a_foreign_one_is_the_first() {
         set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
         assert!(written(&mut fib).is_empty());
         if is_appended {
-            fib.handle_kernel([behind(BLOCK, OURS, eth1(8))]);
+            fib.handle_kernel([route(BLOCK, OURS, eth1(8))]);
             assert_eq!(
                 written(&mut fib),
                 ["Delete 10.65.2.0/26 via 198.51.100.7 dev 3 metric 8"]
@@ -208,14 +186,8 @@ fn a_foreign_route_that_is_appended_during_a_dump_is_behind_ours() {
     fib.handle_kernel([KernelEvent::Overrun]);
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     let other = unicast(&[way(Some("192.0.2.99"), 2)], 8);
-    let added = behind(BLOCK, STATIC, other.clone());
-    let shown = |protocol, route| KernelEvent::Route {
-        table: Table::Ours,
-        prefix: net(BLOCK),
-        protocol,
-        route,
-        how: Arrival::Shown,
-    };
+    let added = route(BLOCK, STATIC, other.clone());
+    let shown = |protocol, route| told(Arrival::Shown, BLOCK, protocol, route);
     let events = [KernelEvent::DumpBegin].into_iter().chain(node());
     let events = events.chain([added, shown(OURS, eth0(8)), shown(STATIC, other)]);
     fib.handle_kernel(events.chain([KernelEvent::DumpEnd]));
@@ -230,12 +202,12 @@ fn of_two_routes_left_over_with_one_metric_none_is_forgotten() {
     set(&mut fib, BLOCK, Some(via(&[hop("192.0.2.12")], 8)));
     written(&mut fib);
     // `ip -batch`: both in one burst.
-    fib.handle_kernel([route(BLOCK, OURS, eth1(5)), behind(BLOCK, OURS, second(5))]);
+    fib.handle_kernel([route(BLOCK, OURS, eth1(5)), route(BLOCK, OURS, second(5))]);
     assert_eq!(fib.poll_event(), Some(FibEvent::WantsDump));
     let there = [
-        behind(BLOCK, OURS, eth1(5)),
-        behind(BLOCK, OURS, second(5)),
-        behind(BLOCK, OURS, eth0(8)),
+        route(BLOCK, OURS, eth1(5)),
+        route(BLOCK, OURS, second(5)),
+        route(BLOCK, OURS, eth0(8)),
     ];
     dump(&mut fib, &there);
     let mut deletions = batch(&mut fib);

@@ -1,6 +1,5 @@
 //! Whose routes are whose, and how they change.
 
-use super::beside::before;
 use super::*;
 use crate::fib::batch::BATCH;
 
